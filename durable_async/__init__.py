@@ -1,0 +1,1 @@
+"""Durable execution for asyncio, on nothing but Redis or Valkey."""

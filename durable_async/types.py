@@ -1,0 +1,300 @@
+"""Plain values shared by every layer: statuses, durations, limits, retry policies and the sentinels.
+
+Nothing here does I/O or knows how a value is stored; every other module may import this one.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
+
+from durable_async.errors import ErrorInfo
+
+T = TypeVar("T")
+
+Duration = timedelta | float | int
+"""A length of time: a ``timedelta`` or a number of seconds."""
+
+
+class Status(enum.StrEnum):
+    """What a run is doing, as users see it."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    COMPENSATING = "compensating"
+    COMPENSATED = "compensated"
+    COMPENSATION_FAILED = "compensation_failed"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended for good."""
+        return self in TERMINAL
+
+
+TERMINAL: Final = frozenset(
+    {Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.COMPENSATED, Status.COMPENSATION_FAILED}
+)
+
+
+class ChildTimeoutType(enum.Enum):
+    """The type of `CHILD_TIMEOUT`: falsy, one instance, survives serialisation."""
+
+    CHILD_TIMEOUT = "CHILD_TIMEOUT"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "CHILD_TIMEOUT"
+
+
+class RaiseType(enum.Enum):
+    """The type of `RAISE`, the `timeout_value` that asks for an exception."""
+
+    RAISE = "RAISE"
+
+    def __repr__(self) -> str:
+        return "RAISE"
+
+
+CHILD_TIMEOUT: Final = ChildTimeoutType.CHILD_TIMEOUT
+"""What `call_workflow` returns, unless told otherwise, when its `timeout` elapses."""
+
+RAISE: Final = RaiseType.RAISE
+"""Pass as `timeout_value` to get an exception instead of a value."""
+
+
+def seconds(n: float) -> timedelta:
+    """`n` seconds."""
+    return timedelta(seconds=n)
+
+
+def minutes(n: float) -> timedelta:
+    """`n` minutes."""
+    return timedelta(minutes=n)
+
+
+def hours(n: float) -> timedelta:
+    """`n` hours."""
+    return timedelta(hours=n)
+
+
+def days(n: float) -> timedelta:
+    """`n` days."""
+    return timedelta(days=n)
+
+
+MAX_DURATION_MS: Final = 100 * 365 * 86_400 * 1000
+"""A hundred years: longer durations are refused rather than overflowing a timer."""
+
+
+def to_ms(duration: object, what: str = "duration") -> int:
+    """A duration in whole milliseconds, rounded up; 0 means at once.
+
+    Raises:
+        TypeError: if it is neither a ``timedelta`` nor a number.
+        ValueError: if it is negative, NaN, infinite, a bool, or longer than a hundred years.
+    """
+    if isinstance(duration, bool):
+        raise ValueError(f"{what} must be a timedelta or a number of seconds, not the bool {duration!r}")
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, int | float):
+        value = duration
+    else:
+        raise TypeError(f"{what} must be a timedelta or a number of seconds, not {type(duration).__name__}")
+    if math.isnan(value):
+        raise ValueError(f"{what} must not be NaN")
+    if value < 0:
+        raise ValueError(f"{what} must not be negative, got {duration!r}")
+    if value * 1000 > MAX_DURATION_MS:
+        raise ValueError(f"{what} must not exceed 100 years, got {duration!r}")
+    return math.ceil(value * 1000)
+
+
+MAX_NAME: Final = 128
+_NAME = re.compile(r"[A-Za-z0-9_.:@+\-]{1,128}\Z")
+_QUEUE = re.compile(r"[A-Za-z0-9_.@+\-]{1,128}\Z")
+_BAD_NAME = re.compile(r"[^A-Za-z0-9_.:@+\-]")
+_BAD_QUEUE = re.compile(r"[^A-Za-z0-9_.@+\-]")
+
+
+def check_name(value: object, what: str) -> str:
+    """An id, ref or workflow name: 1-128 of ``A-Z a-z 0-9 _ . : @ + -``.
+
+    Raises:
+        ValueError: naming the offending character, or the length.
+    """
+    if isinstance(value, str) and _NAME.match(value):
+        return value
+    raise _bad_name(value, what, _BAD_NAME, "_ . : @ + -")
+
+
+def check_queue(value: object, what: str = "queue") -> str:
+    """A queue name: as `check_name`, without ``:``.
+
+    Raises:
+        ValueError: naming the offending character, or the length.
+    """
+    if isinstance(value, str) and _QUEUE.match(value):
+        return value
+    raise _bad_name(value, what, _BAD_QUEUE, "_ . @ + -")
+
+
+def check_run_id(value: object, what: str = "id") -> str:
+    """The id of an existing run: names joined by ``/``, or the hashed form of a long one.
+
+    Raises:
+        ValueError: if no run could have this id.
+    """
+    if not isinstance(value, str) or not value or len(value) > 255:
+        raise _bad_name(value, what, _BAD_NAME, "_ . : @ + - and / between child and parent", 255)
+    for part in value.split("/"):
+        check_name(part.removeprefix("~"), what)
+    return value
+
+
+def check_label(value: object, what: str) -> str:
+    """An event or input name: any text of 1-128 characters that can be encoded.
+
+    Raises:
+        ValueError: if it is empty, too long, not text, or holds a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be a str, not {type(value).__name__}")
+    if not 1 <= len(value) <= MAX_NAME:
+        raise ValueError(f"{what} must have 1 to {MAX_NAME} characters, got {len(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} holds a lone surrogate and cannot be stored") from None
+    return value
+
+
+def _bad_name(value: object, what: str, bad: re.Pattern[str], extra: str, longest: int = MAX_NAME) -> ValueError:
+    if not isinstance(value, str):
+        return ValueError(f"{what} must be a str, not {type(value).__name__}")
+    if not 1 <= len(value) <= longest:
+        return ValueError(f"{what} must have 1 to {longest} characters, got {len(value)}")
+    found = bad.search(value)
+    shown = ascii(found.group()) if found else ascii(value)
+    return ValueError(f"{what} {ascii(value)} holds {shown}; allowed are A-Z a-z 0-9 {extra}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds that keep one run from harming the others. Sizes are of encoded values, before compression."""
+
+    payload: int = 1024 * 1024
+    """Bytes of one input, output, step result, event or context value."""
+    journal_entries: int = 50_000
+    journal_bytes: int = 50 * 1024 * 1024
+    depth: int = 64
+    """Levels of children below a root."""
+    cancel_grace: float = 60.0
+    """Seconds that cleanup code gets after a cancel."""
+    crash_loop: int = 5
+    """Claims by different owners without a new record, after which a run fails as `CrashLoop`."""
+    inbox: int = 100_000
+    """Messages that may wait for one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run says it is."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A snapshot of one run. Times are aware UTC datetimes by the server's clock."""
+
+    id: str
+    workflow: str
+    queue: str
+    status: Status
+    input: Any = None
+    output: Any = None
+    error: ErrorInfo | None = None
+    reason: str | None = None
+    parent_id: str | None = None
+    root_id: str
+    ref: str | None = None
+    attempt: int = 1
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    waiting_for: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTree:
+    """A run and its children, recursively, oldest first."""
+
+    run: RunInfo
+    children: tuple[RunTree, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing; `cursor` asks for the next one and is None on the last."""
+
+    items: list[T]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One line of a run's history."""
+
+    index: int
+    kind: str
+    name: str
+    at: datetime
+    attempt: int | None = None
+    duration: timedelta | None = None
+    error: ErrorInfo | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """How busy one queue is."""
+
+    name: str
+    ready: int
+    running: int
+    waiting: int
+    paused: bool
+    workers: int
+    oldest_ready_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker process as it last described itself."""
+
+    id: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    concurrency: int
+    running: int
+    resident: int
+    since: datetime
+    last_seen: datetime
