@@ -1,0 +1,137 @@
+"""Reads the headers of untrusted msgpack before anything is built from it.
+
+Four megabytes of empty arrays become 284 MB of lists, and a header may claim elements that never come; so depth and
+number of parts are bounded here, from the bytes alone. `encode` runs the same check on what it returns: what could not
+be read back is refused when it is written.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from durable_async.codec.wire import FROZENSET, MAP, SET, TUPLE
+from durable_async.errors import CorruptPayload
+
+MAX_DEPTH: Final = 64
+"""Containers inside each other. Ours, because msgpack stops only at 1,024."""
+
+SMALL: Final = 64
+"""Bytes below which neither depth nor number can exceed a bound."""
+
+_CLAIM: Final = 2 * 1024 * 1024
+"""Headers times bytes below which an unread header cannot claim much: a claim is at most `len(data)` elements."""
+
+_HEADERS: Final = bytes([*range(0x80, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0xD9), *range(0xDC, 0xE0)])
+"""The bytes that begin an array, a map or an extension value. They occur elsewhere too: a count is an upper bound."""
+
+_TRANSPARENT: Final = frozenset({TUPLE, SET, FROZENSET, MAP})
+
+
+def max_parts(limit: int) -> int:
+    """How many arrays, maps and extension values one payload may hold: one per 16 bytes of `limit`, at least 10,000.
+
+    Elements that are none of these need no bound of their own: they cost their bytes and a pointer.
+    """
+    return max(10_000, limit // 16)
+
+
+def check(data: bytes, limit: int) -> None:
+    """Return if `data` is shallow and small enough to be unpacked; it may still be malformed.
+
+    A small value costs nothing, a usual one a count of byte values in C; only one with very many containers, or with
+    bytes that look like them, is walked header by header.
+
+    Raises:
+        TooManyParts: if there are more than `max_parts(limit)`.
+        CorruptPayload: if it is too deep, truncated, or followed by something.
+    """
+    size = len(data)
+    if size <= SMALL:
+        return
+    headers = size - len(data.translate(None, _HEADERS))
+    if headers <= MAX_DEPTH and headers * size <= _CLAIM:
+        return
+    _walk(data, max_parts(limit), 8 * max(limit, 1 << 20))
+
+
+class TooManyParts(CorruptPayload):
+    """A payload with more containers than `max_parts`."""
+
+
+def _table() -> list[int]:
+    """Size of a value by its first byte; 0 if the size is in the header, -1 for containers and extensions."""
+    sizes = [1] * 256
+    for first in range(0xA0, 0xC0):
+        sizes[first] = 1 + (first & 0x1F)
+    for first, size in zip(range(0xCA, 0xD4), (5, 9, 2, 3, 5, 9, 2, 3, 5, 9), strict=True):
+        sizes[first] = size
+    for first in (0xC4, 0xC5, 0xC6, 0xD9, 0xDA, 0xDB):
+        sizes[first] = 0
+    for first in _HEADERS:
+        sizes[first] = -1
+    return sizes
+
+
+_SIZES: Final = _table()
+_LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4}
+_COUNT_BYTES: Final = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
+
+
+def _walk(data: bytes, max_parts: int, max_copied: int) -> None:
+    # Extensions that hold an array are read through: the array counts as the one level. Their bodies are copied once
+    # per level when unpacked, so a chain of nested tuples is bounded by the sum of its bodies too.
+    end = len(data)
+    pos = parts = copied = 0
+    left, open_ = 1, []
+    while True:
+        if not left:
+            if not open_:
+                break
+            left = open_.pop()
+            continue
+        if left > end - pos:
+            raise CorruptPayload("truncated")
+        left -= 1
+        first = data[pos]
+        size = _SIZES[first]
+        if size > 0:
+            pos += size
+            continue
+        if size == 0:
+            width = _LENGTH_BYTES[first]
+            pos += 1 + width + int.from_bytes(data[pos + 1 : pos + 1 + width], "big")
+            continue
+        parts += 1
+        if parts > max_parts:
+            raise TooManyParts(f"more than {max_parts} containers")
+        if 0xC7 <= first <= 0xD8:
+            header, body = _extension(data, pos, first)
+            if data[pos + header - 1 : pos + header] and data[pos + header - 1] in _TRANSPARENT:
+                copied += body
+                if copied > max_copied:
+                    raise TooManyParts("too many nested tuples, sets or dicts of many kinds of keys")
+                left, body = left + 1, 0
+            pos += header + body
+            continue
+        header, count = _container(data, pos, first)
+        pos += header
+        open_.append(left)
+        left = count
+        if len(open_) > MAX_DEPTH:
+            raise CorruptPayload(f"nested deeper than {MAX_DEPTH} levels")
+    if pos != end:
+        raise CorruptPayload("truncated" if pos > end else "followed by more data")
+
+
+def _extension(data: bytes, pos: int, first: int) -> tuple[int, int]:
+    if first >= 0xD4:
+        return 2, 1 << (first - 0xD4)
+    width = _LENGTH_BYTES[first]
+    return 2 + width, int.from_bytes(data[pos + 1 : pos + 1 + width], "big")
+
+
+def _container(data: bytes, pos: int, first: int) -> tuple[int, int]:
+    if first < 0xA0:
+        return 1, (first & 0x0F) * (1 if first >= 0x90 else 2)
+    width = _COUNT_BYTES[first]
+    return 1 + width, int.from_bytes(data[pos + 1 : pos + 1 + width], "big") * (1 if first < 0xDE else 2)
