@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
-from durable_async.errors import ErrorInfo
+from durable_async.errors import ErrorInfo, NonRetryable
 
 T = TypeVar("T")
 
@@ -206,6 +206,76 @@ class Limits:
     """Claims by different owners without a new record, after which a run fails as `CrashLoop`."""
     inbox: int = 100_000
     """Messages that may wait for one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When and how often a failed attempt is repeated.
+
+    The wait before attempt n+1 is `initial * factor ** (n - 1)`, at most `maximum`, then multiplied by a random number
+    between `1 - jitter` and `1 + jitter`. It is recorded: a restart neither shortens nor repeats it.
+
+    Raises:
+        ValueError: if attempts are below 1, factor below 1, jitter outside 0..1, or maximum below initial.
+        TypeError: if a field has the wrong type.
+    """
+
+    max_attempts: int = 1
+    initial: Duration = timedelta(seconds=1)
+    factor: float = 2.0
+    maximum: Duration = timedelta(minutes=1)
+    jitter: float = 0.25
+    retry_on: tuple[type[BaseException], ...] | type[BaseException] = (Exception,)
+    never_on: tuple[type[BaseException], ...] | type[BaseException] = ()
+    max_elapsed: Duration | None = None
+    """No attempt starts later than this after the first one did."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool):
+            raise TypeError(f"max_attempts must be an int, not {type(self.max_attempts).__name__}")
+        if self.max_attempts < 1:
+            raise ValueError(f"max_attempts must be at least 1, got {self.max_attempts}")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"jitter must be between 0 and 1, got {self.jitter}")
+        if not self.factor >= 1 or math.isinf(self.factor):
+            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        if to_ms(self.maximum, "maximum") < to_ms(self.initial, "initial"):
+            raise ValueError("maximum must not be below initial")
+        if self.max_elapsed is not None:
+            to_ms(self.max_elapsed, "max_elapsed")
+        for name in ("retry_on", "never_on"):
+            kinds = getattr(self, name)
+            for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+                if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                    raise TypeError(f"{name} must hold exception classes, got {kind!r}")
+
+    def allows(self, error: BaseException, attempt: int) -> bool:
+        """Whether attempt number `attempt`, which ended in `error`, may be followed by another one."""
+        if attempt >= self.max_attempts or isinstance(error, NonRetryable):
+            return False
+        return isinstance(error, self.retry_on) and not isinstance(error, self.never_on)
+
+    def delay_ms(self, attempt: int, spread: float) -> int:
+        """The wait after attempt number `attempt`, in milliseconds; `spread` is a random number in 0..1."""
+        longest = to_ms(self.maximum)
+        grown = to_ms(self.initial) * self.factor ** min(attempt - 1, 64)
+        return math.ceil(min(grown, longest) * (1 + self.jitter * (2 * spread - 1)))
+
+
+def as_retry(value: Retry | int | None) -> Retry:
+    """A policy from what `retry=` takes: None, a number of attempts, or a policy.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if the number is below 1.
+    """
+    if value is None:
+        return Retry()
+    if isinstance(value, Retry):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Retry(max_attempts=value)
+    raise TypeError(f"retry must be a Retry or a number of attempts, not {type(value).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,144 @@
+"""Calling, starting, awaiting and cancelling children from a body.
+
+The states of a child within its parent: issued (the record is in the journal, the child exists), settled (told), given
+up (its last awaiter left: it is cancelled, and what it still says is dropped).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from durable_async.engine.children import Child, child_id
+from durable_async.engine.failures import child_error
+from durable_async.engine.records import Entry, Kind, NewChild, record
+from durable_async.engine.spec import WorkflowSpec
+from durable_async.errors import ChildTimeout, WorkflowDepthExceeded
+from durable_async.types import RAISE
+
+if TYPE_CHECKING:
+    from durable_async.engine.run import Run
+
+
+def issue_child(
+    run: Run,
+    spec: WorkflowSpec,
+    value: object,
+    *,
+    ref: str | None,
+    queue: str | None,
+    awaited: bool,
+    on_close: str,
+    delay_ms: int = 0,
+) -> Child:
+    """The child of this call: the one its ref names, or a new one.
+
+    Raises:
+        RefConflict: if the ref names another workflow or input, or is spent.
+        WorkflowDepthExceeded: if the child would be deeper than the limit.
+        PayloadError: if the input cannot be stored.
+    """
+    left_out = not spec.takes_input or (value is None and spec.has_default)
+    payload = b"" if left_out else run.codec.encode(value, limit=run.limits.payload, what="input")
+    digest = run.codec.fingerprint(value)
+    ref = run.children.pick_ref(ref, spec.name)
+    child = run.children.find(ref, spec, digest)
+    if child is not None:
+        return child
+    depth = run.identity.depth + 1
+    if depth > run.limits.depth:
+        raise WorkflowDepthExceeded(
+            f"run {run.identity.id} is {run.limits.depth} levels below its root, the most that is allowed; "
+            f"child {ref!r} was not started",
+            id=run.identity.id,
+        )
+    id = child_id(run.identity.id, ref)
+    child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close)
+    run.children.add(child)
+    identity = f"child:{ref}"
+    new = NewChild(
+        id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, run.is_cancelled
+    )
+    line = record(Kind.CHILD, run.now_ms, identity, id, spec.name, digest, int(awaited))
+    run.issue(identity, Entry("R", line, create=new))
+    return child
+
+
+async def await_child(
+    run: Run, child: Child, *, timeout_ms: int | None, timeout_value: Any, on_timeout: str, owned: bool
+) -> Any:
+    """A child's result, or `timeout_value`. With `owned`, the last awaiter to leave takes the child with it.
+
+    Raises:
+        ChildError: if the child ended without a result.
+        ChildTimeout: if the time elapsed and `timeout_value` is RAISE.
+    """
+    if not child.awaited:
+        child.awaited = True
+        identity = f"await:{child.ref}"
+        run.issue(identity, Entry("R", record(Kind.AWAIT, run.now_ms, identity, child.id), await_child=child.id))
+    if not child.is_settled and not await _settled(run, child, timeout_ms, owned):
+        if on_timeout == "cancel" and not child.waiters:
+            give_up(run, child, f"the call in {run.identity.id} timed out")
+        if timeout_value is RAISE:
+            raise ChildTimeout(
+                f"child {child.id} did not end in time", child_id=child.id, workflow=child.workflow
+            )
+        return timeout_value
+    if child.letter == "c":
+        return run.decode(child.payload, child.output_type, f"output of child {child.id}")
+    raise child_error(child)
+
+
+async def _settled(run: Run, child: Child, timeout_ms: int | None, owned: bool) -> bool:
+    """Waits until the child is settled (True) or the time is over (False)."""
+    future: asyncio.Future[None] = run.loop.create_future()
+    child.waiters.append(future)
+    handle = None
+    if timeout_ms is not None:
+        handle = run.loop.call_later(timeout_ms / 1000, _elapse, future)
+    try:
+        await future
+    except asyncio.CancelledError:
+        child.waiters.remove(future)
+        if owned and not child.waiters and not child.is_settled:
+            give_up(run, child, _loss(run))
+        raise
+    finally:
+        if handle is not None:
+            handle.cancel()
+    child.waiters.remove(future)
+    return child.is_settled
+
+
+def _elapse(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _loss(run: Run) -> str:
+    if run.is_cancelled:
+        return f"parent {run.identity.id} was cancelled: {run.cancel_reason}"
+    return f"the call in {run.identity.id} was cancelled"
+
+
+def give_up(run: Run, child: Child, reason: str) -> None:
+    """Cancels a child that nobody waits for any more; its ref is spent."""
+    child.given_up = True
+    ask_cancel(run, child, reason)
+
+
+def ask_cancel(run: Run, child: Child, reason: str) -> None:
+    """Has the child cancelled, by durable work of the store: once per child."""
+    if not child.cancel_asked and not child.is_settled:
+        child.cancel_asked = reason or "cancelled by its parent"
+        identity = f"cancel:{child.ref}"
+        line = record(Kind.CANCEL, run.now_ms, identity, child.id, child.cancel_asked)
+        run.issue(identity, Entry("R", line, cancel_child=(child.id, child.cancel_asked)))
+
+
+def close_children(run: Run) -> None:
+    """The run ends by itself: started children that are not to outlive it are cancelled."""
+    for child in run.children.by_ref.values():
+        if child.on_close == "cancel":
+            ask_cancel(run, child, f"parent {run.identity.id} ended")

@@ -1,0 +1,108 @@
+"""The children of one run, as its body sees them: names, identity, who awaits what.
+
+A child is *issued* once per ref, then *settled* by its message, or *given up* by its last awaiter. What arrives for a
+child that nobody waits for any more is dropped, not journaled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from durable_async.engine.spec import WorkflowSpec
+from durable_async.errors import RefConflict
+from durable_async.types import check_name
+
+MAX_ID = 255
+"""Characters of an id; a longer one is replaced by a hash below its root."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One child of a run."""
+
+    id: str
+    ref: str
+    workflow: str
+    digest: bytes
+    output_type: Any
+    awaited: bool
+    """Whether its end is told to this run."""
+    on_close: str
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    letter: str = ""
+    """Its terminal status once told, a key of `LETTERS`."""
+    payload: bytes = b""
+    cancel_asked: str = ""
+    """Why this run had it cancelled; empty if it did not."""
+    given_up: bool = False
+    """Its last awaiter left: what it still says is dropped, and its ref is spent."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this run has been told how it ended."""
+        return self.letter != ""
+
+
+def child_id(parent_id: str, ref: str) -> str:
+    """`<parent>/<ref>`; a long one becomes `<root>/~<hash>`, from which the root can still be read."""
+    id = f"{parent_id}/{ref}"
+    if len(id) <= MAX_ID:
+        return id
+    root = parent_id.partition("/")[0]
+    return f"{root}/~{blake2b(id.encode(), digest_size=20).hexdigest()}"
+
+
+class Children:
+    """The name space of one run's children."""
+
+    __slots__ = ("_numbers", "by_id", "by_ref")
+
+    def __init__(self) -> None:
+        self.by_ref: dict[str, Child] = {}
+        self.by_id: dict[str, Child] = {}
+        self._numbers: dict[str, int] = {}
+
+    def pick_ref(self, ref: str | None, workflow: str) -> str:
+        """The ref of a call: the given one, or the workflow's name, numbered from the second on.
+
+        Raises:
+            ValueError: if the given ref is no name.
+        """
+        if ref is not None:
+            return check_name(ref, "ref")
+        number = self._numbers.get(workflow, 0)
+        while True:
+            number += 1
+            chosen = workflow if number == 1 else f"{workflow}-{number}"
+            if chosen not in self.by_ref:
+                self._numbers[workflow] = number
+                return chosen
+
+    def find(self, ref: str, spec: WorkflowSpec, digest: bytes) -> Child | None:
+        """The child that has this ref, if it is the same call.
+
+        Raises:
+            RefConflict: if it was used for another workflow or input, or is spent.
+        """
+        child = self.by_ref.get(ref)
+        if child is None:
+            return None
+        if child.workflow != spec.name:
+            raise RefConflict(
+                f"ref {ref!r} already names a child that runs {child.workflow!r}, not {spec.name!r}; use another ref"
+            )
+        if child.digest != digest:
+            raise RefConflict(f"ref {ref!r} already names a child with another input ({child.id}); use another ref")
+        if child.given_up:
+            raise RefConflict(
+                f"ref {ref!r} is spent: its child {child.id} was cancelled ({child.cancel_asked}); use another ref"
+            )
+        return child
+
+    def add(self, child: Child) -> None:
+        """Registers an issued child."""
+        self.by_ref[child.ref] = child
+        self.by_id[child.id] = child

@@ -1,0 +1,94 @@
+"""How a body's end becomes an outcome, and how recorded failures become exceptions again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from durable_async.codec import encode_error, pack_error, pack_failure, unpack_error, unpack_failure
+from durable_async.engine.children import Child
+from durable_async.engine.records import LETTERS
+from durable_async.errors import (
+    ChildCancelled,
+    ChildError,
+    ChildFailed,
+    ErrorInfo,
+    InvalidInput,
+    NonRetryable,
+    NotSerializable,
+    PayloadTooLarge,
+    StepFailed,
+    StepInterrupted,
+    StepTimeout,
+)
+
+if TYPE_CHECKING:
+    from durable_async.engine.run import Run
+    from durable_async.engine.spec import StepSpec
+
+OWN_FAILURES = (StepTimeout, StepInterrupted, NonRetryable, NotSerializable, PayloadTooLarge, InvalidInput)
+"""What the engine itself raises for a step: always rebuilt as itself."""
+
+
+async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:
+    """Runs the body to its end: the terminal status and what is stored with it."""
+    spec = run.spec
+    try:
+        if spec.takes_input and (payload or not spec.has_default):
+            value = run.decode(payload, spec.input_type, "input") if payload else None
+            result = await spec.function(value)
+        else:
+            result = await spec.function()
+        data = run.codec.encode(result, limit=run.limits.payload, what="output")
+    except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:
+        if not run.is_cancelled:
+            return "failed", pack_error(error_info(error))
+    else:
+        if not run.is_cancelled:
+            return "completed", data
+    return "cancelled", run.cancel_reason.encode()
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """An exception as data; a child's failure keeps the child's own error as its cause."""
+    info = encode_error(error)
+    if isinstance(error, ChildFailed):
+        return ErrorInfo(info.type, info.message, info.traceback, error.error)
+    return info
+
+
+def step_failure(error: BaseException) -> bytes:
+    """A step's exception as the journal holds it."""
+    return pack_failure(error)
+
+
+def step_error(spec: StepSpec, data: bytes, live: BaseException | None) -> BaseException:
+    """What a failing step raises in the body: itself if it can be rebuilt from data, else a `StepFailed`."""
+    rebuilt, info = unpack_failure(data, (*spec.raises, *OWN_FAILURES))
+    if rebuilt is not None:
+        if live is not None:
+            rebuilt.__cause__ = live.__cause__
+            rebuilt = rebuilt.with_traceback(live.__traceback__)
+        return rebuilt
+    failed = StepFailed(f"step {spec.name!r} raised {info.type}: {info.message}", step=spec.name, error=info)
+    failed.__cause__ = live
+    return failed
+
+
+def child_error(child: Child) -> ChildError:
+    """What awaiting a child raises that ended without a result."""
+    if child.letter == "x":
+        reason = child.payload.decode(errors="replace")
+        return ChildCancelled(
+            f"child {child.id} was cancelled: {reason or 'no reason given'}",
+            child_id=child.id,
+            workflow=child.workflow,
+            reason=reason,
+        )
+    info = unpack_error(child.payload)
+    return ChildFailed(
+        f"child {child.id} ended {LETTERS[child.letter]}: {info.type}: {info.message}",
+        child_id=child.id,
+        workflow=child.workflow,
+        error=info,
+    )

@@ -1,0 +1,195 @@
+"""The vocabulary of the whole system: journal records, inbox messages, and what a commit carries.
+
+A journal is a list of byte strings; the first byte says who wrote each:
+
+* ``S`` start: the encoded input. Always the first.
+* ``R`` record: a msgpack list `[kind, time_ms, identity, ...]`, written by the owner's commit.
+* ``M`` message: what somebody else had to say (`M<number> <time_ms> <body>`), moved here from the inbox.
+* ``Z`` outcome: `Z<time_ms> <status>\\n<payload>`. Always the last.
+
+A message's body begins with its kind: ``C<letter><child id>\\n<payload>`` a child settled, ``E`` an event,
+``X<reason>`` a cancel.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from durable_async.codec import wire
+from durable_async.errors import CorruptPayload
+
+LETTERS: Final = {
+    "c": "completed",
+    "f": "failed",
+    "x": "cancelled",
+    "u": "compensated",
+    "v": "compensation_failed",
+}
+"""The letters that scripts use for terminal statuses in messages."""
+
+
+class Kind:
+    """The kinds of ``R`` records."""
+
+    STEP: Final = "step"  # [STEP, t, identity, attempt, duration_ms, ok, payload]
+    ATTEMPT: Final = "attempt"  # [ATTEMPT, t, identity, attempt, duration_ms, due_ms, failure]
+    CHILD: Final = "child"  # [CHILD, t, identity, child id, workflow, awaited]
+    AWAIT: Final = "await"  # [AWAIT, t, identity, child id]
+    CANCEL: Final = "cancel"  # [CANCEL, t, identity, child id, reason]
+    CONTEXT: Final = "context"  # [CONTEXT, t, identity, key, payload]
+    TICK: Final = "tick"  # [TICK, t, '']
+
+
+@dataclass(slots=True, frozen=True)
+class Message:
+    """One inbox message: its number, when it was delivered, and its kind-specific parts."""
+
+    number: int
+    time_ms: int
+    kind: str
+    """`C` a child settled, `E` an event, `X` a cancel."""
+    key: str
+    """The child id, the event name, or the cancel's reason."""
+    letter: str
+    """Of a settled child: its terminal status, a key of `LETTERS`."""
+    payload: bytes
+    head: bytes
+    """What names this very message to a script: number and time."""
+
+
+def parse_message(raw: bytes) -> Message:
+    """Reads an inbox message.
+
+    Raises:
+        CorruptPayload: if it is none.
+    """
+    try:
+        number, time_ms, body = raw[1:].split(b" ", 2)
+        head = raw[: len(raw) - len(body)]
+        kind = chr(body[0])
+        if raw[0] != 0x4D:
+            raise ValueError
+        if kind == "C":
+            id, _, payload = body[2:].partition(b"\n")
+            letter = chr(body[1])
+            if letter not in LETTERS:
+                raise ValueError
+            return Message(int(number), int(time_ms), kind, id.decode(), letter, payload, head)
+        if kind == "X":
+            return Message(int(number), int(time_ms), kind, body[1:].decode(), "", b"", head)
+        if kind == "E":
+            name, payload = wire.unpack(body[1:])
+            if not isinstance(name, str) or not isinstance(payload, bytes):
+                raise ValueError
+            return Message(int(number), int(time_ms), kind, name, "", payload, head)
+    except (ValueError, IndexError, UnicodeDecodeError):
+        raise CorruptPayload("an inbox message cannot be read") from None
+    raise CorruptPayload(f"an inbox message of unknown kind {kind!r}")
+
+
+def event_body(name: str, payload: bytes) -> bytes:
+    """The body of an event message, without its leading ``E``."""
+    return wire.pack([name, payload])
+
+
+def start_record(payload: bytes) -> bytes:
+    """The first line of a journal."""
+    return b"S" + payload
+
+
+def record(kind: str, time_ms: int, identity: str, *rest: Any) -> bytes:
+    """One ``R`` line of a journal."""
+    return b"R" + wire.pack([kind, time_ms, identity, *rest])
+
+
+def parse_record(raw: bytes) -> list[Any]:
+    """The list in an ``R`` line.
+
+    Raises:
+        CorruptPayload: if it is none.
+    """
+    values = wire.unpack(raw[1:])
+    if len(values) < 3 or not isinstance(values[0], str) or not isinstance(values[1], int):
+        raise CorruptPayload("a journal record cannot be read")
+    return values
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    status: str
+    payload: bytes
+    """The encoded output of a completed run, the packed error of a failed one, the reason's text of a cancelled one."""
+    time_ms: int = 0
+
+
+def parse_outcome(raw: bytes) -> Outcome:
+    """Reads the last line of an ended run's journal.
+
+    Raises:
+        CorruptPayload: if it is none.
+    """
+    head, newline, payload = raw.partition(b"\n")
+    try:
+        time_ms, status = head[1:].decode().split(" ")
+        if raw[:1] != b"Z" or not newline or status not in LETTERS.values():
+            raise ValueError
+        return Outcome(status, payload, int(time_ms))
+    except (ValueError, UnicodeDecodeError):
+        raise CorruptPayload("a run's outcome cannot be read") from None
+
+
+@dataclass(slots=True)
+class NewChild:
+    """A child that a commit creates."""
+
+    id: str
+    workflow: str
+    queue: str
+    ref: str
+    payload: bytes
+    digest: bytes
+    depth: int
+    notify: bool
+    """Whether its end is told to the parent: it is awaited."""
+    delay_ms: int = 0
+    cleanup: bool = False
+    """Asked for by code that had seen its run's cancel: not born cancelled."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One element of a commit's list, with the effect that belongs to it."""
+
+    letter: str
+    """`R` a record to append, `T` a message to take, `D` a message to drop."""
+    value: bytes
+    """The record, or the message's head."""
+    create: NewChild | None = None
+    await_child: str = ""
+    cancel_child: tuple[str, str] | None = None
+    """Child id and reason."""
+
+
+class Want(enum.StrEnum):
+    """What an owner asks of its commit beside the list; a terminal status asks for the end."""
+
+    GO = "go"
+    PARK = "park"
+    BLOCK = "block"
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a run wants done now: one commit, and the steps to launch once it is acknowledged."""
+
+    list: list[Entry]
+    want: str
+    payload: bytes = b""
+    due_ms: int | None = None
+    """When a parked run wants to be woken, by the server's clock."""
+    sets: list[Any] = field(default_factory=list)
+    """Fields of the record to overwrite: name and value in turn."""

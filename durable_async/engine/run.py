@@ -1,0 +1,356 @@
+"""One run in memory: feed it outcomes and messages, take its turns.
+
+A `Run` owns the deterministic loop on which the body executes. Everything that happens to the body comes in through
+`feed_message`, `step_returned`, `step_failed` and `tick`, each of which appends what the journal must hold *before* it
+lets the body go on; everything the body wants leaves through `take_turn`. Replay feeds the journal through the same
+code: what the body asks for is then matched against the records instead of being asked for again.
+
+It must not know Redis, a clock or the outer loop. Times come with what is fed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from durable_async.codec import Codec, convert, wire
+from durable_async.engine.calling import close_children
+from durable_async.engine.children import Children
+from durable_async.engine.events import Mailbox
+from durable_async.engine.failures import outcome_of
+from durable_async.engine.loop import DeterministicLoop
+from durable_async.engine.records import (
+    Entry,
+    Kind,
+    Message,
+    Outcome,
+    Turn,
+    Want,
+    parse_message,
+    parse_record,
+    record,
+)
+from durable_async.engine.spec import RunIdentity, StepCall, WorkflowSpec
+from durable_async.engine.stepping import Steps
+from durable_async.engine.waiting import describe
+from durable_async.errors import NonDeterministicReplay
+from durable_async.types import Limits
+
+EFFECTS_PER_COMMIT = 64
+"""Children created or cancelled by one commit at most: a script's work is bounded, the rest goes with the next."""
+
+
+class Run:
+    """One run of a workflow, resident in memory."""
+
+    __slots__ = (
+        "_body",
+        "_cancel_seen",
+        "_expected",
+        "_fed",
+        "_list",
+        "_replaying",
+        "_waiting_shown",
+        "children",
+        "codec",
+        "context",
+        "context_dirty",
+        "counters",
+        "events",
+        "identity",
+        "journal_bytes",
+        "journal_entries",
+        "limits",
+        "loop",
+        "outcome",
+        "position",
+        "spec",
+        "steps",
+    )
+
+    def __init__(self, spec: WorkflowSpec, identity: RunIdentity, codec: Codec, limits: Limits) -> None:
+        self.spec = spec
+        self.identity = identity
+        self.codec = codec
+        self.limits = limits
+        self.loop = DeterministicLoop(identity.started_ms / 1000)
+        self.loop.owner = self
+        self.children = Children()
+        self.events = Mailbox()
+        self.steps = Steps(self)
+        self.context: dict[str, bytes] = {}
+        self.context_dirty = False
+        self.counters: dict[str, int] = {}
+        self.outcome: Outcome | None = None
+        self.position = 0
+        self.journal_entries = 0
+        self.journal_bytes = 0
+        self._list: list[Entry] = []
+        self._expected: dict[str, Entry] = {}
+        self._replaying = False
+        self._cancel_seen: str | None = None
+        self._fed = 0
+        self._waiting_shown = ""
+        self._body: asyncio.Task[Any] | None = None
+
+    # ------------------------------------------------------------------ life
+
+    def begin(self, start: bytes, *, has_past: bool) -> None:
+        """Starts the body from the first line of its journal; `has_past` if `replay` follows with more lines."""
+        self._replaying = has_past
+        self.position = 1
+        self._grown(start)
+        payload = start[1:]
+        self._body = self.loop.create_task(self._main(payload), name="body")
+        self.loop.run_ready()
+
+    async def _main(self, payload: bytes) -> None:
+        # As asyncio.run does: what the body left behind is cancelled and awaited before the run ends.
+        status, data = await outcome_of(self, payload)
+        while pending := [t for t in self.loop.tasks if t is not self._body and not t.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        close_children(self)
+        self.outcome = Outcome(status, data)
+
+    def abandon(self) -> None:
+        """Drops the run from memory: its coroutines are closed, and nothing they still do is durable."""
+        self.loop.abandon()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the body has been told of a cancel."""
+        return self._cancel_seen is not None
+
+    @property
+    def cancel_reason(self) -> str:
+        """Why the run was cancelled; empty if it was not."""
+        return self._cancel_seen or ""
+
+    @property
+    def now_ms(self) -> int:
+        """Durable time: of the last thing fed, in milliseconds by the server's clock."""
+        return round(self.loop.time() * 1000)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the body is being shown its past."""
+        return self._replaying
+
+    # ------------------------------------------------------------------ feeding
+
+    def feed_messages(self, raws: Iterable[bytes]) -> None:
+        """Takes or drops messages from the inbox, each once, in the order of their numbers."""
+        for raw in raws:
+            message = parse_message(raw)
+            if message.number > self._fed:
+                self._fed = message.number
+                self._feed_live(message, raw)
+
+    def _feed_live(self, message: Message, raw: bytes) -> None:
+        self._pass_timers(message.time_ms)
+        if not self._wants(message):
+            self._list.append(Entry("D", message.head))
+            return
+        self._list.append(Entry("T", message.head))
+        self._grown(raw)
+        self._give(message)
+
+    def _wants(self, message: Message) -> bool:
+        if message.kind == "X":
+            return self._cancel_seen is None
+        if self.outcome is not None:
+            return False
+        if message.kind == "C":
+            child = self.children.by_id.get(message.key)
+            return child is not None and not child.is_settled and child.awaited and not child.given_up
+        return True
+
+    def _give(self, message: Message) -> None:
+        self.loop.advance(message.time_ms / 1000)
+        if message.kind == "X":
+            self._cancel_seen = message.key
+            if self.outcome is not None:
+                self.outcome = Outcome("cancelled", message.key.encode())
+            elif self._body is not None:
+                self._body.cancel(message.key)
+        elif message.kind == "E":
+            self.events.put(message.key, message.payload)
+        else:
+            child = self.children.by_id[message.key]
+            child.letter, child.payload = message.letter, message.payload
+            for future in child.waiters:
+                if not future.done():
+                    future.set_result(None)
+        self.loop.run_ready()
+
+    def step_returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:
+        """A step attempt returned. Ignored if the body has given the step up."""
+        if self.steps.is_current(call):
+            self._pass_timers(now_ms)
+            self.steps.returned(call, value, now_ms, duration_ms)
+            self.loop.run_ready()
+
+    def step_failed(self, call: StepCall, error: BaseException, now_ms: int, duration_ms: int, spread: float) -> None:
+        """A step attempt raised; `spread` is a random number in 0..1 for the jitter of its back-off."""
+        if self.steps.is_current(call):
+            self._pass_timers(now_ms)
+            self.steps.failed(call, error, now_ms, duration_ms, spread)
+            self.loop.run_ready()
+
+    def tick(self, now_ms: int) -> None:
+        """Lets time pass, if a timer is due by then."""
+        self._pass_timers(now_ms)
+
+    def _pass_timers(self, now_ms: int) -> None:
+        # Time moves only through what is journaled: a record of its own, if timers fire because of it.
+        due = self.loop.next_due()
+        if due is not None and due * 1000 <= now_ms and self.outcome is None:
+            self.append(record(Kind.TICK, now_ms, ""))
+            self.loop.advance(now_ms / 1000)
+
+    def next_due_ms(self) -> int | None:
+        """When the earliest timer of the body is due, by the server's clock."""
+        due = self.loop.next_due()
+        return None if due is None else math.ceil(due * 1000 - 1e-6)
+
+    # ------------------------------------------------------------------ what the body asks for
+
+    def append(self, raw: bytes) -> None:
+        """A record of something that happened to the run."""
+        self._grown(raw)
+        self._list.append(Entry("R", raw))
+
+    def issue(self, identity: str, entry: Entry) -> None:
+        """A record of something the body asked for, with its effect; in a replay it is only expected."""
+        if self._replaying:
+            self._expected[identity] = entry
+        else:
+            self._grown(entry.value)
+            self._list.append(entry)
+
+    def count(self, name: str) -> int:
+        """The number of this use of a name in the run, from 1: deterministic, because the loop is."""
+        number = self.counters.get(name, 0) + 1
+        self.counters[name] = number
+        return number
+
+    def _grown(self, raw: bytes) -> None:
+        self.journal_entries += 1
+        self.journal_bytes += len(raw)
+
+    # ------------------------------------------------------------------ replay
+
+    def replay(self, journal: Iterable[bytes]) -> None:
+        """Feeds a page of the journal, after its first line.
+
+        Raises:
+            NonDeterministicReplay: if the code does not ask for what is recorded.
+        """
+        for raw in journal:
+            self._grown(raw)
+            if raw[:1] == b"M":
+                message = parse_message(raw)
+                self._fed = message.number
+                self._replay_message(message)
+            elif raw[:1] == b"R":
+                self._replay_record(parse_record(raw))
+            self.position += 1
+
+    def replayed(self) -> None:
+        """The journal is over: what the body asked for and no record holds goes out with the next commit."""
+        self._replaying = False
+        for entry in self._expected.values():
+            self._grown(entry.value)
+            self._list.append(entry)
+        self._expected.clear()
+
+    def _replay_message(self, message: Message) -> None:
+        if not self._wants(message):
+            what = {"C": "child", "E": "event", "X": "cancel"}[message.kind]
+            raise self.diverged(f"{what} {message.key}", self._ending())
+        self._give(message)
+
+    def _replay_record(self, values: list[Any]) -> None:
+        kind, time_ms, identity = values[0], values[1], values[2]
+        if kind == Kind.TICK:
+            self.loop.advance(time_ms / 1000)
+        elif kind == Kind.STEP or kind == Kind.ATTEMPT:
+            if not self.steps.knows(identity):
+                raise self.diverged(identity, self._ending())
+            self.loop.advance(time_ms / 1000)
+            self.steps.replay(kind, values)
+            self.loop.run_ready()
+        else:
+            entry = self._expected.pop(identity, None)
+            if entry is None:
+                raise self.diverged(identity, self._ending())
+            found = parse_record(entry.value)
+            if found[3:] != values[3:]:
+                raise self.diverged(f"{identity} {values[3:]!r:.200}", f"{identity} {found[3:]!r:.200}")
+
+    def _ending(self) -> str:
+        asked = sorted({*self._expected, *self.steps.open()})
+        if asked:
+            return ", ".join(asked[:5])
+        return "the end of the workflow" if self.outcome is not None else "nothing"
+
+    def diverged(self, expected: str, found: str) -> NonDeterministicReplay:
+        """The code and the journal disagree: the run is blocked until one of them is mended."""
+        return NonDeterministicReplay(
+            f"run {self.identity.id}: record {self.position} of the journal is {expected}, but the code of workflow "
+            f"{self.spec.name!r} asks for {found}; restore the code that wrote it, or change only what comes after",
+            expected=expected,
+            found=found,
+            position=self.position,
+        )
+
+    # ------------------------------------------------------------------ turns
+
+    def has_news(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self._list) or self.outcome is not None or self.context_dirty
+
+    def take_turn(self) -> Turn:
+        """What to commit now; the caller has no other call of this run outstanding."""
+        entries = self._cut()
+        busy = bool(self._list) or self.steps.is_busy()
+        sets: list[Any] = []
+        if self.context_dirty:
+            self.context_dirty = False
+            sets += ["context", self.pack_context()]
+        if self.outcome is not None and not self._list:
+            return Turn(entries, self.outcome.status, self.outcome.payload, None, sets)
+        if busy:
+            return Turn(entries, Want.GO, b"", None, sets)
+        waiting = self.waiting_for()
+        if waiting != self._waiting_shown:
+            self._waiting_shown = waiting
+            sets += ["waiting", waiting]
+        return Turn(entries, Want.PARK, b"", self.next_due_ms(), sets)
+
+    def _cut(self) -> list[Entry]:
+        effects = 0
+        for at, entry in enumerate(self._list):
+            if entry.create is not None or entry.await_child or entry.cancel_child is not None:
+                effects += 1
+                if effects > EFFECTS_PER_COMMIT:
+                    cut, self._list = self._list[:at], self._list[at:]
+                    return cut
+        cut, self._list = self._list, []
+        return cut
+
+    def pack_context(self) -> bytes:
+        """The published context as stored in the record."""
+        return wire.pack([[key, value] for key, value in self.context.items()])
+
+    def waiting_for(self) -> str:
+        """A sentence a person understands."""
+        return describe(self)
+
+    def decode(self, payload: bytes, annotation: Any, what: str) -> Any:
+        """A stored value as its annotated type; the same on the first run and on replay."""
+        return convert(self.codec.decode(payload), annotation, what)

@@ -1,0 +1,69 @@
+"""What the engine needs to know of a workflow and of a step. The decorators fill these in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_async.types import Duration, Retry
+
+Function = Callable[..., Any]
+
+
+@dataclass(slots=True, frozen=True)
+class WorkflowSpec:
+    """A workflow as the engine runs it."""
+
+    name: str
+    function: Function
+    queue: str = "default"
+    takes_input: bool = False
+    has_default: bool = False
+    """Whether the input may be left out."""
+    input_type: Any = Any
+    output_type: Any = Any
+    version: str | None = None
+    retention: Duration | None = None
+    on_parent_close: str = "leave"
+
+
+@dataclass(slots=True, frozen=True)
+class StepSpec:
+    """A step as a worker runs it."""
+
+    name: str
+    function: Function
+    is_async: bool = True
+    retry: Retry = field(default_factory=Retry)
+    timeout: Duration | None = None
+    raises: tuple[type[BaseException], ...] = ()
+    output_type: Any = Any
+
+
+@dataclass(slots=True)
+class StepCall:
+    """One attempt of a step, ready to be launched."""
+
+    identity: str
+    spec: StepSpec
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    attempt: int
+    run_id: str
+
+
+@dataclass(slots=True, frozen=True)
+class RunIdentity:
+    """What a run is, from its record: nothing here changes while it lives."""
+
+    id: str
+    root_id: str
+    parent_id: str | None
+    ref: str | None
+    queue: str
+    depth: int
+    attempt: int
+    created_ms: int
+    started_ms: int
+    version: str | None = None

@@ -1,0 +1,170 @@
+"""The steps of one run: which attempt is current, what is to be launched, what was given up.
+
+An attempt that fails and may be repeated is recorded with the time of the next one, so a back-off is nothing but a
+timer of the run: it holds no slot and survives a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from durable_async.engine.failures import step_error, step_failure
+from durable_async.engine.records import Kind, record
+from durable_async.engine.spec import StepCall, StepSpec
+from durable_async.errors import DurableError, PayloadError
+from durable_async.types import to_ms
+
+if TYPE_CHECKING:
+    from durable_async.engine.run import Run
+
+
+@dataclass(slots=True)
+class _Live:
+    """A step the body waits for."""
+
+    call: StepCall
+    future: asyncio.Future[Any]
+    first_ms: int
+    is_backing_off: bool = False
+
+
+class Steps:
+    """The steps of one run that have neither an outcome nor been given up."""
+
+    __slots__ = ("_live", "_run", "aborts", "launches")
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._live: dict[str, _Live] = {}
+        self.launches: list[StepCall] = []
+        self.aborts: list[StepCall] = []
+
+    async def call(self, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A step called in the body: returns or raises its first recorded outcome."""
+        run = self._run
+        name = "step:" + spec.name
+        identity = f"{name}#{run.count(name)}"
+        call = StepCall(identity, spec, args, kwargs, 1, run.identity.id)
+        live = self._live[identity] = _Live(call, run.loop.create_future(), run.now_ms)
+        self.launches.append(call)
+        try:
+            return await live.future
+        finally:
+            # Still live means given up: the awaiting task was cancelled. A late outcome is dropped.
+            if self._live.get(identity) is live:
+                del self._live[identity]
+                if not live.is_backing_off:
+                    self.aborts.append(live.call)
+
+    def is_current(self, call: StepCall) -> bool:
+        """Whether an outcome of this very attempt still counts."""
+        live = self._live.get(call.identity)
+        return live is not None and live.call is call and not live.is_backing_off
+
+    def knows(self, identity: str) -> bool:
+        """Whether the body waits for this step."""
+        return identity in self._live
+
+    def open(self) -> list[str]:
+        """The steps the body waits for."""
+        return list(self._live)
+
+    def is_busy(self) -> bool:
+        """Whether an attempt is to be launched or is running."""
+        for live in self._live.values():
+            if not live.is_backing_off:
+                return True
+        return False
+
+    def backing_off(self) -> list[str]:
+        """The names of the steps whose next attempt waits for its time."""
+        return [live.call.spec.name for live in self._live.values() if live.is_backing_off]
+
+    def take_launches(self) -> list[StepCall]:
+        """The attempts to start now; those settled or given up meanwhile are left out."""
+        launches, self.launches = self.launches, []
+        return [call for call in launches if self.is_current(call)]
+
+    def take_aborts(self) -> list[StepCall]:
+        """The running attempts whose awaiter is gone."""
+        aborts, self.aborts = self.aborts, []
+        return aborts
+
+    def returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:
+        """Records a result. One that cannot be stored is the step's failure, and is not retried."""
+        run = self._run
+        try:
+            data = run.codec.encode(value, limit=run.limits.payload, what=f"result of step {call.spec.name!r}")
+        except PayloadError as error:
+            self._settle_failed(call, error, now_ms, duration_ms)
+            return
+        run.append(record(Kind.STEP, now_ms, call.identity, call.attempt, duration_ms, 1, data))
+        run.loop.advance(now_ms / 1000)
+        self._resolve(call.identity, data)
+
+    def failed(self, call: StepCall, error: BaseException, now_ms: int, duration_ms: int, spread: float) -> None:
+        """Records a failed attempt, or the failure if there will be no other attempt."""
+        policy = call.spec.retry
+        delay = policy.delay_ms(call.attempt, spread)
+        live = self._live[call.identity]
+        late = policy.max_elapsed is not None and now_ms + delay - live.first_ms > to_ms(policy.max_elapsed)
+        if late or not policy.allows(error, call.attempt):
+            self._settle_failed(call, error, now_ms, duration_ms)
+            return
+        run = self._run
+        due_ms = now_ms + delay
+        failure = step_failure(error)
+        run.append(record(Kind.ATTEMPT, now_ms, call.identity, call.attempt, duration_ms, due_ms, failure))
+        run.loop.advance(now_ms / 1000)
+        self._back_off(live, due_ms)
+
+    def replay(self, kind: str, values: list[Any]) -> None:
+        """Feeds a recorded outcome or failed attempt."""
+        identity = values[2]
+        if kind == Kind.ATTEMPT:
+            live = self._live[identity]
+            live.call = self._attempt(live.call, values[3])
+            self._back_off(live, values[5])
+        elif values[5]:
+            self._resolve(identity, values[6])
+        else:
+            self._reject(identity, values[6], None)
+
+    def _settle_failed(self, call: StepCall, error: BaseException, now_ms: int, duration_ms: int) -> None:
+        failure = step_failure(error)
+        run = self._run
+        run.append(record(Kind.STEP, now_ms, call.identity, call.attempt, duration_ms, 0, failure))
+        run.loop.advance(now_ms / 1000)
+        self._reject(call.identity, failure, error)
+
+    def _resolve(self, identity: str, data: bytes) -> None:
+        live = self._live.pop(identity)
+        spec = live.call.spec
+        if live.future.done():
+            return
+        try:
+            value = self._run.decode(data, spec.output_type, f"result of step {spec.name!r}")
+        except DurableError as error:
+            live.future.set_exception(error)
+        else:
+            live.future.set_result(value)
+
+    def _reject(self, identity: str, failure: bytes, error: BaseException | None) -> None:
+        live = self._live.pop(identity)
+        if not live.future.done():
+            live.future.set_exception(step_error(live.call.spec, failure, error))
+
+    def _back_off(self, live: _Live, due_ms: int) -> None:
+        live.is_backing_off = True
+        self._run.loop.call_at(due_ms / 1000, self._relaunch, live)
+
+    def _relaunch(self, live: _Live) -> None:
+        if self._live.get(live.call.identity) is live:
+            live.is_backing_off = False
+            live.call = self._attempt(live.call, live.call.attempt + 1)
+            self.launches.append(live.call)
+
+    def _attempt(self, call: StepCall, number: int) -> StepCall:
+        return StepCall(call.identity, call.spec, call.args, call.kwargs, number, call.run_id)

@@ -1,0 +1,141 @@
+"""What the store's callers hand over and get back: plain values, no Redis in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_async.codec import wire
+
+NO_PARENT = ("", "", "")
+
+
+@dataclass(slots=True, frozen=True)
+class NewRun:
+    """A run to be created; what never changes about it."""
+
+    id: str
+    workflow: str
+    queue: str
+    digest: bytes
+    start: bytes
+    """The first line of its journal."""
+    retention_ms: int
+    delay_ms: int = 0
+    client: str = ""
+    """The client that is told of its end."""
+    version: str | None = None
+    parent: str = ""
+    ref: str = ""
+    hint: str = ""
+    """The parent's worker: a child's end wakes it there."""
+    parent_queue: str = ""
+    depth: int = 0
+    notify: bool = False
+    cleanup: bool = False
+
+    def fields(self) -> bytes:
+        """The record's unchanging fields, packed for the script."""
+        values: list[Any] = [
+            "workflow", self.workflow, "queue", self.queue, "digest", self.digest, "retention", self.retention_ms
+        ]  # fmt: skip
+        if self.parent:
+            values += ["parent", self.parent, "ref", self.ref, "hint", self.hint, "pqueue", self.parent_queue]
+            values += ["depth", self.depth]
+            if self.notify:
+                values += ["notify", "1"]
+        if self.client:
+            values += ["client", self.client]
+        if self.version is not None:
+            values += ["version", self.version]
+        return wire.pack(values)
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A run taken over: its record, the first page of its journal, and its inbox."""
+
+    epoch: int
+    owner: str
+    claims: int
+    started_ms: int
+    workflow: str
+    queue: str
+    parent: str
+    ref: str
+    hint: str
+    parent_queue: str
+    attempt: int
+    depth: int
+    created_ms: int
+    version: str | None
+    context: bytes
+    journal: list[bytes]
+    journal_length: int
+    inbox: list[bytes]
+
+    @classmethod
+    def from_reply(cls, reply: Sequence[Any]) -> Claimed:
+        """Reads a claim's OK or POISON answer."""
+        epoch, f, journal, length, inbox = reply[1:6]
+        return cls(
+            epoch=epoch,
+            owner=_text(f[4]),
+            claims=int(f[5] or 0),
+            started_ms=int(f[8] or 0),
+            workflow=_text(f[9]),
+            queue=_text(f[10]),
+            parent=_text(f[11]),
+            ref=_text(f[12]),
+            hint=_text(f[13]),
+            parent_queue=_text(f[14]),
+            attempt=int(f[15] or 1),
+            depth=int(f[16] or 0),
+            created_ms=int(f[17] or 0),
+            version=None if f[18] is None else _text(f[18]),
+            context=f[19] or b"",
+            journal=journal,
+            journal_length=length,
+            inbox=inbox,
+        )
+
+
+@dataclass(slots=True)
+class Commit:
+    """One commit of a run's owner."""
+
+    id: str
+    epoch: int
+    nonce: str
+    seq: int
+    entry: str
+    want: str
+    list: list[tuple[str, bytes]] = field(default_factory=list)
+    payload: bytes = b""
+    due_ms: int | None = None
+    sets: list[Any] = field(default_factory=list)
+    children: list[NewRun] = field(default_factory=list)
+    awaits: list[str] = field(default_factory=list)
+    walks: list[tuple[str, bytes]] = field(default_factory=list)
+    parent: tuple[str, str, str] = NO_PARENT
+    """The parent's id, the worker hinted at, and its queue."""
+
+
+@dataclass(slots=True, frozen=True)
+class Standing:
+    """What a caller must have read of a run before it may speak to it: whose streams to declare."""
+
+    status: str
+    owner: str
+    queue: str
+    parent: str = ""
+    parent_owner: str = ""
+    parent_queue: str = ""
+    reason: str = ""
+    cancel_kids: int = 0
+    retention_ms: int = 0
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode()

@@ -1,0 +1,85 @@
+"""Every key name, built here and nowhere else.
+
+All keys of one run tree carry one hash tag, `{namespace.partition}`, so that every transition is one script on one
+shard. The type of a key follows from its prefix: see `lua/README.md`.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+
+class Keys:
+    """Key names of one partition of one namespace."""
+
+    __slots__ = (
+        "base",
+        "beats",
+        "blocked",
+        "children_prefix",
+        "client_prefix",
+        "inbox_prefix",
+        "index",
+        "journal_prefix",
+        "meta",
+        "queue_prefix",
+        "run_prefix",
+        "timers",
+        "walks",
+        "worker_prefix",
+        "workers",
+    )
+
+    def __init__(self, namespace: str, partition: int = 0) -> None:
+        base = self.base = f"durable:{{{namespace}.{partition}}}:"
+        self.run_prefix = base + "run:"
+        self.journal_prefix = base + "journal:"
+        self.inbox_prefix = base + "inbox:"
+        self.children_prefix = base + "children:"
+        self.queue_prefix = base + "queue:"
+        self.worker_prefix = base + "worker:"
+        self.client_prefix = base + "client:"
+        self.timers = base + "timers"
+        self.walks = base + "walks"
+        self.index = base + "index"
+        self.blocked = base + "blocked"
+        self.workers = base + "workers"
+        self.beats = base + "beats"
+        self.meta = base + "meta"
+
+    def run(self, id: str) -> str:
+        """hash: the record."""
+        return self.run_prefix + id
+
+    def journal(self, id: str) -> str:
+        """list: the history, in order."""
+        return self.journal_prefix + id
+
+    def inbox(self, id: str) -> str:
+        """list: messages not yet taken; absent while there are none."""
+        return self.inbox_prefix + id
+
+    def children(self, id: str) -> str:
+        """sorted set: child ids by number of creation."""
+        return self.children_prefix + id
+
+    def queue(self, name: str) -> str:
+        """stream, group `workers`: runs that are ready."""
+        return self.queue_prefix + name
+
+    def worker(self, id: str) -> str:
+        """stream, group `workers`: wake-ups and nudges for the runs resident on one worker."""
+        return self.worker_prefix + id
+
+    def client(self, id: str) -> str:
+        """stream with a short time to live: results for a waiting client."""
+        return self.client_prefix + id
+
+    def permanent(self) -> tuple[str, ...]:
+        """The keys that stay when every run is over; queue streams stay too."""
+        return (self.timers, self.walks, self.index, self.blocked, self.workers, self.beats, self.meta)
+
+
+def partition_of(id: str, partitions: int) -> int:
+    """The partition of a run: its root's, so that a tree stays together."""
+    return crc32(id.partition("/")[0].encode()) % partitions if partitions > 1 else 0

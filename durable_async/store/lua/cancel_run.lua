@@ -1,0 +1,56 @@
+-- Marks a run as cancelled: one that never started ends at once, another is told and ends by itself.
+-- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
+-- Returns: {OK, now, waiting clients} | {DONE}: it had ended or been cancelled | {GONE} | {RETRY}: the owner changed.
+-- Writes: run, journal, inbox, timers, walks, worker stream or queue; on an end the parent's.
+-- Repeat-safe: the same token gets the first answer.
+-- Wakes: the run; on an end its parent.
+local run_key = KEYS[1]
+local journal_key = KEYS[2]
+local inbox_key = KEYS[3]
+local timers_key = KEYS[4]
+local walks_key = KEYS[5]
+local worker_key = KEYS[6]
+local queue_key = KEYS[7]
+local given_now = ARGV[1]
+local id = ARGV[2]
+local reason = ARGV[3]
+local token = ARGV[4]
+local grace_ms = ARGV[5]
+local owner = ARGV[6]
+local parent_id = ARGV[7]
+local parent_owner = ARGV[8]
+--- @include "lib/now"
+--- @include "lib/ending"
+
+local run = read_run(run_key)
+if not run then return { STATUS.GONE } end
+-- A repeat after a lost reply: the mark is this caller's own.
+if run.cancel_token == token then return { STATUS.OK, now_ms(given_now), run.client } end
+if TERMINAL[run.status] or run.cancel_at > 0 then return { STATUS.DONE } end
+-- The worker whose stream was declared is not the owner any more.
+if run.owner ~= owner then return { STATUS.RETRY } end
+
+local now = now_ms(given_now)
+local keys = {
+  run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key,
+  worker = worker_key, queue = queue_key,
+}
+if run.epoch == 0 then
+  local parent = nil
+  if parent_id ~= '' then
+    parent = { run_key = KEYS[8], inbox_key = KEYS[9], worker_key = KEYS[10], queue_key = KEYS[11],
+      id = parent_id, owner = parent_owner }
+  end
+  redis.call('HSET', run_key, 'cancel', reason, 'cancel_token', token)
+  end_from_outside(now, keys, id, run, 'cancelled', reason, parent)
+  return { STATUS.OK, now, run.client }
+end
+
+-- The children known now are cancelled by the walk; those created later are born cancelled by the commit.
+redis.call('HSET', run_key, 'cancel', reason, 'cancel_token', token, 'cancel_at', run.mail + 1,
+  'cancel_kids', run.kids, 'grace', now + tonumber(grace_ms))
+redis.call('ZADD', timers_key, now + tonumber(grace_ms), 'g' .. id)
+if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end
+if run.status == 'blocked' then run.status = 'parked' end
+deliver_message(now, run_key, inbox_key, id, run, 'X' .. reason, run.owner ~= '' and worker_key or nil, queue_key)
+return { STATUS.OK, now, '' }

@@ -1,0 +1,34 @@
+-- Makes a run ready whose sleep or delay is over. The message is the time itself: the owner reads it in the
+-- answer to its resume or claim, and its journal gets it as a record.
+-- Returns: {OK} | {DONE}: the timer is void and gone | {RETRY}: the owner changed.
+-- Writes: run, timers, worker stream or queue.
+-- Repeat-safe: the second call finds the run ready.
+-- Wakes: the run.
+local run_key = KEYS[1]
+local timers_key = KEYS[2]
+local worker_key = KEYS[3]
+local queue_key = KEYS[4]
+local given_now = ARGV[1]
+local member = ARGV[2]
+local owner = ARGV[3]
+--- @include "lib/now"
+--- @include "lib/entry"
+
+local f = redis.call('HMGET', run_key, 'status', 'timer', 'owner')
+local letter, id = string.sub(member, 1, 1), string.sub(member, 2)
+local expected = letter == 'd' and 'delayed' or 'parked'
+-- The run has gone on, ended or vanished: nothing waits for this time any more.
+if f[1] ~= expected or (f[2] or '') == '' then
+  redis.call('ZREM', timers_key, member)
+  return { STATUS.DONE }
+end
+if (f[3] or '') ~= owner then return { STATUS.RETRY } end
+if tonumber(f[2]) > now_ms(given_now) then
+  -- Parked again for a later time since this one was handed out.
+  redis.call('ZADD', timers_key, f[2], member)
+  return { STATUS.DONE }
+end
+redis.call('ZREM', timers_key, member)
+local entry = add_entry(id, letter == 'w' and owner ~= '' and worker_key or nil, queue_key)
+redis.call('HSET', run_key, 'status', 'ready', 'entry', entry, 'timer', '')
+return { STATUS.OK }

@@ -1,0 +1,19 @@
+--- @include "lib/entry"
+
+-- Writes a new run: its record, the first line of its journal, and the entry (or
+-- the timer) that gets it started. The caller has seen that the id is free.
+-- `fields` are the flat names and values that never change.
+local function create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay_ms)
+  local n = #fields
+  fields[n + 1], fields[n + 2] = 'created', now
+  if delay_ms > 0 then
+    fields[n + 3], fields[n + 4] = 'status', 'delayed'
+    fields[n + 5], fields[n + 6] = 'timer', now + delay_ms
+    redis.call('ZADD', timers_key, now + delay_ms, 'd' .. id)
+  else
+    fields[n + 3], fields[n + 4] = 'status', 'ready'
+    fields[n + 5], fields[n + 6] = 'entry', add_entry(id, nil, queue_key)
+  end
+  redis.call('HSET', run_key, unpack(fields))
+  redis.call('RPUSH', journal_key, record)
+end

@@ -1,0 +1,55 @@
+-- Puts an entry back so that any worker may take its run: a drain, a wake-up that found no slot, an unknown
+-- workflow (with a delay), or the reaper's finding in the hands of a dead worker. Garbage is acked.
+-- Returns: {OK} | {STALE}: the record names another entry; this one is gone now.
+-- Writes: run, source stream, queue or timers.
+-- Repeat-safe: the second call finds another entry in the record.
+-- Wakes: whoever reads the queue.
+local run_key = KEYS[1]
+local source_key = KEYS[2]
+local queue_key = KEYS[3]
+local timers_key = KEYS[4]
+local given_now = ARGV[1]
+local id = ARGV[2]
+local entry = ARGV[3]
+local epoch = ARGV[4]
+local delay_ms = ARGV[5]
+local waiting = ARGV[6]
+local keep_claim = ARGV[7]
+--- @include "lib/now"
+--- @include "lib/entry"
+
+local f = redis.call('HMGET', run_key, 'status', 'entry', 'epoch', 'claims')
+local entry_id = string.sub(entry, 2)
+-- Settled, or put back by somebody else. An owner that was fenced (epoch) puts nothing back.
+if f[2] ~= entry or (epoch ~= '' and f[3] ~= epoch) or (f[1] ~= 'ready' and f[1] ~= 'running') then
+  if f[2] ~= entry then
+    redis.call('XACK', source_key, 'workers', entry_id)
+    redis.call('XDEL', source_key, entry_id)
+  end
+  return { STATUS.STALE }
+end
+
+redis.call('XACK', source_key, 'workers', entry_id)
+redis.call('XDEL', source_key, entry_id)
+local set = { 'waiting', waiting }
+local function put(name, value)
+  set[#set + 1] = name
+  set[#set + 1] = value
+end
+if f[1] == 'running' then
+  -- The old owner is fenced at once, alive or not. A hand-back is no crash: its claim is not counted.
+  put('epoch', tonumber(f[3]) + 1)
+  if keep_claim ~= '1' then put('claims', math.max((tonumber(f[4]) or 0) - 1, 0)) end
+end
+if tonumber(delay_ms) > 0 then
+  local due = now_ms(given_now) + tonumber(delay_ms)
+  redis.call('ZADD', timers_key, due, 'd' .. id)
+  put('status', 'delayed')
+  put('timer', due)
+  put('entry', '')
+else
+  put('status', 'ready')
+  put('entry', add_entry(id, nil, queue_key))
+end
+redis.call('HSET', run_key, unpack(set))
+return { STATUS.OK }

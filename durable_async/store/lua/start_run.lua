@@ -1,0 +1,26 @@
+-- Starts a run, or joins the one that has its id.
+-- Returns: {OK, now} | {EXISTS, workflow, digest, status}
+-- Writes: run, journal, queue entry or timer, index.
+-- Repeat-safe: the second call finds the id and joins it.
+-- Wakes: whoever reads the queue.
+local run_key = KEYS[1]
+local journal_key = KEYS[2]
+local queue_key = KEYS[3]
+local timers_key = KEYS[4]
+local index_key = KEYS[5]
+local given_now = ARGV[1]
+local id = ARGV[2]
+local fields_packed = ARGV[3]
+local record = ARGV[4]
+local delay_ms = ARGV[5]
+--- @include "lib/now"
+--- @include "lib/create"
+
+-- Two clients racing for one id: the first creates, every other one is told what is there.
+local old = redis.call('HMGET', run_key, 'status', 'workflow', 'digest')
+if old[1] then return { STATUS.EXISTS, old[2], old[3], old[1] } end
+
+local now = now_ms(given_now)
+create_run(now, run_key, journal_key, queue_key, timers_key, id, cmsgpack.unpack(fields_packed), record, tonumber(delay_ms))
+redis.call('ZADD', index_key, now, id)
+return { STATUS.OK, now }

@@ -1,0 +1,112 @@
+"""Loads the Lua transitions and checks every call against the contract written in their first lines.
+
+A script names its slots once (`local run_key = KEYS[1]`, `local epoch = ARGV[2]`); those names are its signature. The
+loader expands `--- @include "lib/x"` (each file once), turns `STATUS.X` into its number and computes the SHA.
+A script whose text accesses KEYS or ARGV by a computed index takes more than its named slots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import Final
+
+from durable_async.store.status import Answer
+
+_SLOT = re.compile(r"^local (\w+) = (KEYS|ARGV)\[(\d+)\]$", re.MULTILINE)
+_INCLUDE = re.compile(r'^--- @include "([\w/]+)"$', re.MULTILINE)
+_STATUS = re.compile(r"\bSTATUS\.(\w+)\b")
+_COMPUTED = {"KEYS": re.compile(r"KEYS\[(?!\d)|#KEYS|unpack\(KEYS"), "ARGV": re.compile(r"ARGV\[(?!\d)|#ARGV|unpack\(ARGV")}
+_OPTIONAL = {"KEYS": re.compile(r"KEYS\[(\d+)\]"), "ARGV": re.compile(r"ARGV\[(\d+)\]")}
+
+Arg = str | bytes | int
+
+
+class ScriptError(Exception):
+    """A script or a call of it breaks the contract: a bug, found before anything is sent."""
+
+
+class Script:
+    """One transition: its text, its SHA and the names of its slots."""
+
+    __slots__ = ("args", "body", "keys", "more_args", "more_keys", "name", "sha")
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
+        self.keys = _slots(name, source, "KEYS")
+        self.args = _slots(name, source, "ARGV")
+        self.more_keys = _takes_more(source, "KEYS", len(self.keys))
+        self.more_args = _takes_more(source, "ARGV", len(self.args))
+        self.body = _translate(name, _expand(source, set())).encode()
+        self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
+
+    def call(self, keys: Sequence[Arg], args: Sequence[Arg]) -> tuple[Arg, ...]:
+        """The EVALSHA command for these keys and arguments.
+
+        Raises:
+            ScriptError: if the numbers do not fit the named slots.
+        """
+        if len(keys) < len(self.keys) or (len(keys) > len(self.keys) and not self.more_keys):
+            raise ScriptError(f"{self.name} takes keys {self.keys}, got {len(keys)}")
+        if len(args) < len(self.args) or (len(args) > len(self.args) and not self.more_args):
+            raise ScriptError(f"{self.name} takes arguments {self.args}, got {len(args)}")
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+def _slots(name: str, source: str, kind: str) -> tuple[str, ...]:
+    found = [(int(index), slot) for slot, which, index in _SLOT.findall(source) if which == kind]
+    if [index for index, _ in found] != list(range(1, len(found) + 1)):
+        raise ScriptError(f"{name}: the {kind} slots are not numbered 1 to {len(found)} in order")
+    return tuple(slot for _, slot in found)
+
+
+def _takes_more(source: str, kind: str, named: int) -> bool:
+    return bool(_COMPUTED[kind].search(source)) or any(int(n) > named for n in _OPTIONAL[kind].findall(source))
+
+
+def _expand(source: str, seen: set[str]) -> str:
+    def include(match: re.Match[str]) -> str:
+        part = match.group(1)
+        if part in seen:
+            return ""
+        seen.add(part)
+        return _expand(_read(part), seen)
+
+    return _INCLUDE.sub(include, source)
+
+
+def _translate(name: str, source: str) -> str:
+    def number(match: re.Match[str]) -> str:
+        try:
+            return str(int(Answer[match.group(1)]))
+        except KeyError:
+            raise ScriptError(f"{name}: STATUS.{match.group(1)} is not an Answer") from None
+
+    return _STATUS.sub(number, source)
+
+
+def _read(name: str) -> str:
+    return resources.files("durable_async.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
+
+
+def names() -> tuple[str, ...]:
+    """The names of all transitions, sorted."""
+    folder = resources.files("durable_async.store").joinpath("lua")
+    return tuple(sorted(f.name.removesuffix(".lua") for f in folder.iterdir() if f.name.endswith(".lua")))
+
+
+def load() -> dict[str, Script]:
+    """Reads every transition."""
+    return {name: Script(name, _read(name)) for name in names()}
+
+
+SCRIPTS: Final = load()
+BY_SHA: Final = {script.sha: script for script in SCRIPTS.values()}
+
+
+def with_source(command: tuple[Arg, ...]) -> tuple[Arg, ...]:
+    """The EVAL form of an EVALSHA command, for a server that has forgotten the script."""
+    script = BY_SHA[str(command[1])]
+    return ("EVAL", script.body, *command[2:])

@@ -1,0 +1,1 @@
+"""What an author writes with: the decorators and the calls of a body."""

@@ -1,0 +1,41 @@
+"""Finds the run whose body is executing, through the running loop: each run has a loop of its own."""
+
+from __future__ import annotations
+
+from asyncio import _get_running_loop
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from durable_async.engine.loop import DeterministicLoop
+from durable_async.errors import DeterminismError, NotInWorkflow
+
+if TYPE_CHECKING:
+    from durable_async.engine.run import Run
+
+
+step_run_id: ContextVar[str | None] = ContextVar("durable_async_step_run_id", default=None)
+"""The id of the run whose step is executing in this task or thread."""
+
+
+def find_run() -> Run | None:
+    """The run whose body is executing; None outside a body."""
+    loop = _get_running_loop()
+    if type(loop) is DeterministicLoop:
+        run: Run | None = loop.owner
+        return run
+    return None
+
+
+def current_run(what: str) -> Run:
+    """The run whose body is executing.
+
+    Raises:
+        NotInWorkflow: outside a body, naming what was called and what to use instead.
+        DeterminismError: in a step.
+    """
+    run = find_run()
+    if run is not None:
+        return run
+    if step_run_id.get() is not None:
+        raise DeterminismError(f"{what} works in a workflow body, not in a step; call it from the workflow")
+    raise NotInWorkflow(f"{what} works in a workflow only; from outside, use durable.start() and the run's handle")

@@ -1,0 +1,294 @@
+"""`@workflow` and `@step`: plain functions with a durable identity.
+
+A definition holds no connection and does no I/O; the same object may be registered with several `Durable`s. Outside a
+run it is called like the function it wraps, so it is unit-tested as one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from durable_async.engine.spec import StepSpec, WorkflowSpec
+from durable_async.types import Duration, Retry, as_retry, check_name, check_queue, to_ms
+from durable_async.workflow.annotations import hints_of, visible_locals
+from durable_async.workflow.current import find_run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+CLOSE_POLICIES = ("leave", "cancel")
+
+
+class Workflow(Generic[InputT, OutputT]):
+    """A durable workflow. Made by `@workflow`; `name` is its identity in the store."""
+
+    def __init__(
+        self,
+        function: Callable[..., Awaitable[OutputT]],
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        version: str | None = None,
+        retention: Duration | None = None,
+        on_parent_close: str = "leave",
+        local_names: dict[str, Any] | None = None,
+    ) -> None:
+        _check_function(function)
+        if on_parent_close not in CLOSE_POLICIES:
+            raise ValueError(f"on_parent_close must be one of {CLOSE_POLICIES}, got {on_parent_close!r}")
+        self.function = function
+        self.name = check_name(name if name is not None else _name_of(function, "workflow"), "workflow name")
+        self.queue = check_queue(queue)
+        self.version = check_name(version, "version") if version is not None else None
+        self.retention = retention
+        if retention is not None:
+            to_ms(retention, "retention")
+        self.on_parent_close = on_parent_close
+        self._local_names = local_names
+        functools.update_wrapper(self, function)
+
+    @functools.cached_property
+    def spec(self) -> WorkflowSpec:
+        """What the engine needs to know; reads the annotations.
+
+        Raises:
+            ConfigurationError: if an annotation cannot be evaluated.
+        """
+        hints = hints_of(self.function, self._local_names)
+        self._local_names = None
+        parameters = list(inspect.signature(self.function).parameters.values())
+        takes_input = bool(parameters)
+        return WorkflowSpec(
+            name=self.name,
+            function=self.function,
+            queue=self.queue,
+            takes_input=takes_input,
+            has_default=takes_input and parameters[0].default is not inspect.Parameter.empty,
+            input_type=hints.get(parameters[0].name, Any) if takes_input else None,
+            output_type=hints.get("return", Any),
+            version=self.version,
+            retention=self.retention,
+            on_parent_close=self.on_parent_close,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[OutputT]:
+        """The plain function: no run is started. Use `call_workflow`, `start_workflow` or `Durable.start` for that."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name}>"
+
+
+class Step(Generic[P, R]):
+    """A function whose call in a workflow is durable. Made by `@step`.
+
+    In a workflow, calling it gives an awaitable: it runs at least once, its first recorded outcome is final, and replay
+    returns that outcome. What is not guaranteed: that it runs only once; a worker that dies between the effect and the
+    record leaves the effect behind. Outside a workflow the call is the plain function's.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, Any],
+        *,
+        name: str | None = None,
+        retry: Retry | int | None = None,
+        timeout: Duration | None = None,
+        raises: tuple[type[BaseException], ...] = (),
+        local_names: dict[str, Any] | None = None,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"@step takes a function, not {type(function).__name__}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"step {_label(function)} is a generator; return a list or write a workflow")
+        self.function = function
+        self.name = check_name(name if name is not None else _name_of(function, "step"), "step name")
+        self.retry = as_retry(retry)
+        if timeout is not None:
+            to_ms(timeout, "timeout")
+        self.timeout = timeout
+        self.raises = _exception_types(raises)
+        self._local_names = local_names
+        functools.update_wrapper(self, function)
+
+    @functools.cached_property
+    def spec(self) -> StepSpec:
+        """What the engine needs to know; reads the annotations."""
+        hints = hints_of(self.function, self._local_names)
+        self._local_names = None
+        return StepSpec(
+            name=self.name,
+            function=self.function,
+            is_async=_is_async(self.function),
+            retry=self.retry,
+            timeout=self.timeout,
+            raises=self.raises,
+            output_type=hints.get("return", Any),
+        )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """In a workflow, the durable call; elsewhere the plain function's."""
+        run = find_run()
+        if run is None:
+            return self.function(*args, **kwargs)  # type: ignore[no-any-return]  # a sync step gives its bare value
+        return run.steps.call(self.spec, args, kwargs)
+
+    def options(
+        self,
+        *,
+        name: str | None = None,
+        retry: Retry | int | None = None,
+        timeout: Duration | None = None,
+    ) -> Step[P, R]:
+        """The same step with other options, for one call: ``await charge.options(retry=5)(amount)``."""
+        return Step(
+            self.function,
+            name=name if name is not None else self.name,
+            retry=retry if retry is not None else self.retry,
+            timeout=timeout if timeout is not None else self.timeout,
+            raises=self.raises,
+            local_names=self._local_names,
+        )
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+
+@overload
+def workflow(function: Callable[[], Awaitable[OutputT]], /) -> Workflow[None, OutputT]: ...
+@overload
+def workflow(function: Callable[[InputT], Awaitable[OutputT]], /) -> Workflow[InputT, OutputT]: ...
+@overload
+def workflow(
+    *,
+    name: str | None = None,
+    queue: str = "default",
+    version: str | None = None,
+    retention: Duration | None = None,
+    on_parent_close: str = "leave",
+) -> _WorkflowDecorator: ...
+
+
+def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Makes a durable workflow of an ``async def`` function of zero or one argument.
+
+    Args:
+        name: the durable identity; by default the function's name.
+        queue: where runs are queued unless the call says otherwise.
+        version: a label of the code, shown in `RunInfo`.
+        retention: how long an ended root run stays readable; by default the `Durable`'s.
+        on_parent_close: `leave` (default) or `cancel`: what becomes of a child made by `start_workflow` when its parent
+            ends by itself.
+
+    Raises:
+        TypeError: if the function is not ``async def``, is a generator, or takes more than one argument.
+        ValueError: if a name breaks the grammar of names.
+    """
+    local_names = visible_locals(1)
+    if function is not None:
+        return Workflow(function, local_names=local_names)
+    return lambda fn: Workflow(fn, local_names=local_names, **options)
+
+
+class _WorkflowDecorator:
+    """Types `@workflow(...)`; never instantiated."""
+
+    @overload
+    def __call__(self, function: Callable[[], Awaitable[OutputT]], /) -> Workflow[None, OutputT]: ...
+    @overload
+    def __call__(self, function: Callable[[InputT], Awaitable[OutputT]], /) -> Workflow[InputT, OutputT]: ...
+    def __call__(self, function: Any, /) -> Any: ...
+
+
+@overload
+def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    retry: Retry | int | None = None,
+    timeout: Duration | None = None,
+    raises: tuple[type[BaseException], ...] = (),
+) -> _StepDecorator: ...
+
+
+def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Makes a step of a function: real I/O lives in steps.
+
+    ``async def`` runs on the worker's loop; a plain ``def`` runs in a thread.
+
+    Args:
+        name: the durable identity; by default the function's name.
+        retry: a `Retry`, or a number of attempts; by default one attempt.
+        timeout: bounds each attempt, as a ``timedelta`` or seconds; it then fails with `StepTimeout`. A thread cannot be
+            stopped: it is abandoned, and what it returns is ignored.
+        raises: exception types of your own that the workflow is to see as themselves; others arrive as `StepFailed`.
+
+    Raises:
+        TypeError: if it is not a function, or is a generator.
+        ValueError: if the name breaks the grammar of names, or a number is out of range.
+    """
+    local_names = visible_locals(1)
+    if function is not None:
+        return Step(function, local_names=local_names)
+    return lambda fn: Step(fn, local_names=local_names, **options)
+
+
+class _StepDecorator:
+    """Types `@step(...)`; never instantiated."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
+    def __call__(self, function: Any, /) -> Any: ...
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    call = getattr(function, "__call__", None)  # noqa: B004  # an object whose __call__ is async is async
+    return inspect.iscoroutinefunction(inspect.unwrap(function)) or inspect.iscoroutinefunction(call)
+
+
+def _label(function: Any) -> str:
+    return repr(getattr(function, "__qualname__", type(function).__name__))
+
+
+def _name_of(function: Any, what: str) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", None) or type(function).__name__
+    if name == "<lambda>":
+        raise ValueError(f"a lambda has no name of its own; pass name= to @{what}")
+    return str(name)
+
+
+def _exception_types(raises: object) -> tuple[type[BaseException], ...]:
+    kinds = raises if isinstance(raises, tuple) else (raises,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise TypeError(f"raises must hold subclasses of Exception, got {kind!r}")
+    return kinds
+
+
+def _check_function(function: Any) -> None:
+    label = _label(function)
+    if not callable(function):
+        raise TypeError(f"@workflow takes an async def function, not {type(function).__name__}")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise TypeError(f"workflow {label} is a generator; write `async def` with `return`")
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"workflow {label} must be `async def`; blocking work belongs into a @step")
+    parameters = inspect.signature(function).parameters.values()
+    kinds = {p.kind for p in parameters}
+    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    if len(parameters) > 1 or kinds & variadic:
+        raise TypeError(
+            f"workflow {label} must take zero or one argument; put several values into one dataclass or model: "
+            "`async def f(order: Order)`"
+        )
