@@ -1,0 +1,114 @@
+"""Async generators of one loop: which are unfinished, and when they are closed.
+
+An async generator that is dropped half-way has to be closed by running it once more, and that may await. asyncio does
+so when the object is freed. By reference count that moment is deterministic, by the cycle collector it is not: so a
+generator freed by the collector, or while its loop is not being stepped, is kept and closed when the body ends.
+This module owns that registry. It must not know how the loop runs what it is asked to run.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from _thread import get_ident
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+Generator = AsyncGenerator[Any, Any]
+
+MAX_CLOSES = 100
+"""How often a coroutine that answers ``close()`` by awaiting something is closed again before it is given up."""
+
+_collecting: set[int] = set()
+"""Ids of the threads that are inside the cycle collector."""
+
+_immortal: list[object] = []
+"""Coroutines that refused to end. Freeing them would run them again and print an error: they are kept instead."""
+
+
+def _watch_collector(phase: str, info: dict[str, int]) -> None:
+    if phase == "start":
+        _collecting.add(get_ident())
+    else:
+        _collecting.discard(get_ident())
+
+
+gc.callbacks.append(_watch_collector)
+
+
+class AsyncGenerators:
+    """The unfinished async generators first iterated while one loop was being stepped, in that order."""
+
+    __slots__ = ("_close", "_known", "_purge_at")
+
+    def __init__(self, close: Callable[[Generator], bool]) -> None:
+        """`close` starts closing a generator on the loop, or returns False if this is not the time for it."""
+        self._close = close
+        self._known: dict[int, weakref.ref[Generator] | Generator] = {}
+        self._purge_at = 64
+
+    def first_iterated(self, generator: Generator) -> None:
+        """The ``firstiter`` hook."""
+        if len(self._known) >= self._purge_at:
+            self._known = {id(g): self._known[id(g)] for g in self.unfinished()}
+            self._purge_at = max(64, 2 * len(self._known))
+        # An id may be that of a generator freed since: the new one takes its own place in the order.
+        self._known.pop(id(generator), None)
+        self._known[id(generator)] = weakref.ref(generator)
+
+    def freed(self, generator: Generator) -> None:
+        """The ``finalizer`` hook: close it now if the moment is deterministic, else keep it until the body ends."""
+        if get_ident() in _collecting or not self._close(generator):
+            self._known[id(generator)] = generator
+
+    def unfinished(self) -> list[Generator]:
+        """Those that still have something to run, in the order in which they were first iterated."""
+        found = (entry() if isinstance(entry, weakref.ref) else entry for entry in self._known.values())
+        return [g for g in found if g is not None and getattr(g, "ag_frame", None) is not None]
+
+    def abandon(self) -> None:
+        """Close all of them on the spot; whatever they await in ``finally`` just ends."""
+        for generator in self.unfinished():
+            close_generator(generator)
+        self._known.clear()
+
+
+def close_generator(generator: Generator) -> None:
+    """Close an async generator without a loop."""
+    for _ in range(MAX_CLOSES):
+        if getattr(generator, "ag_frame", None) is None:
+            return
+        stepper = generator.aclose()
+        try:
+            stepper.send(None)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # it ended, in whatever way
+            return
+        close_coroutine(stepper)
+    _immortal.append(generator)
+
+
+def close_coroutine(coroutine: Any) -> None:
+    """Close a coroutine; whatever it awaits while it is closed just ends, whatever it raises is dropped.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: if the coroutine raised them.
+    """
+    for _ in range(MAX_CLOSES):
+        try:
+            coroutine.close()
+            return
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except RuntimeError:
+            if _is_finished(coroutine):
+                return
+            # "coroutine ignored GeneratorExit": it awaits in a finally block. The next close ends that await.
+        except BaseException:  # an error of a finally block
+            return
+    _immortal.append(coroutine)
+
+
+def _is_finished(coroutine: Any) -> bool:
+    return getattr(coroutine, "cr_frame", None) is None

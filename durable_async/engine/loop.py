@@ -1,0 +1,444 @@
+"""The deterministic event loop on which one run's body executes.
+
+It owns a ready queue, a timer heap and the tasks of one run, and steps them when told to. It must not know a clock, a
+selector, a thread or a store: time is what its owner says, and whatever waits for the outside waits on a future that
+its owner resolves. So "nothing is ready" is the exact moment at which a run is parked, and the same program fed the
+same things in the same order does the same again.
+
+How an owner uses it::
+
+    loop = DeterministicLoop(now)
+    body = loop.create_task(main())
+    loop.run_ready()                      # until nothing is ready
+    future.set_result(...)                # an outcome arrives
+    loop.run_ready()
+    loop.advance(to)                      # time passes; loop.next_due() says when something wants it to
+    loop.create_task(loop.wind_up())      # the body is done: cancel and await what it left, as asyncio.run does
+    loop.close()                          # or, at any moment: loop.abandon()
+
+The running loop is swapped around stepping, so asyncio and anyio see this loop inside the body and the outer one
+outside. Call it from a plain callback of the outer loop; up to Python 3.13 a task of the outer loop will do as well,
+later ones refuse to enter a task while another runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.events import _get_running_loop, _set_running_loop
+from asyncio.tasks import _enter_task, _leave_task
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from heapq import heapify, heappop, heappush
+from itertools import count
+from threading import get_ident
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+from durable_async.engine import guard, ordering
+from durable_async.engine.asyncgens import AsyncGenerators, close_coroutine
+from durable_async.engine.futures import LoopFuture, LoopHandle, LoopTask, LoopTimer
+from durable_async.engine.redelivery import METHOD, Redelivery
+from durable_async.engine.reporting import ReportingLoop
+from durable_async.errors import ControlFlow, DeterminismError
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+MAX_CALLBACKS: Final = 1_000_000
+"""Callbacks in one call of `run_ready` or `advance` after which the body is taken to spin."""
+
+_SEED_SHIFT: Final = 40
+"""Tasks hash to ``seed << 40 | number``. Sets are laid out by the low bits first, so within one loop the order follows
+the numbers; the high bits keep apart the thousands of equally numbered tasks of other loops in process-wide tables
+(asyncio's ``all_tasks``, anyio's task states), which would otherwise degrade to linear search."""
+_SEED_MASK: Final = (1 << 20) - 1
+_seeds = count(1)
+
+_KEEP_DONE: Final = 64
+"""Finished tasks and cancelled timers that may linger before a purge is worth its cost."""
+
+
+class Abandoned(ControlFlow):
+    """The run has been dropped from memory: nothing can be done in its name any more."""
+
+
+class DeterministicLoop(ReportingLoop):
+    """An event loop without I/O, clock or threads, stepped by its owner.
+
+    Everything in asyncio and anyio that needs no I/O works on it. What does I/O raises `DeterminismError`.
+    It may be used by one thread at a time.
+
+    Args:
+        now: the loop's time at the start, in seconds of whatever clock the owner lives by.
+        seed: keeps the hashes of this loop's tasks apart from those of other loops in the process (see `_SEED_SHIFT`).
+            Give the same one on replay, say a checksum of the run's id; by default every loop gets another.
+        max_callbacks: how many callbacks one stepping may run before it is refused as endless.
+    """
+
+    is_deterministic: Final = True
+    slow_callback_duration = 0.1
+
+    def __init__(self, now: float = 0.0, *, seed: int | None = None, max_callbacks: int = MAX_CALLBACKS) -> None:
+        ordering.install()
+        super().__init__()
+        self.owner: Any = None
+        """Whatever the owner wants to find again from inside the body; the loop never looks at it."""
+        self._now = now
+        self._number = self._base = ((next(_seeds) if seed is None else seed) & _SEED_MASK) << _SEED_SHIFT
+        self._ready: deque[LoopHandle | LoopTimer] = deque()
+        self._timers: list[tuple[float, int, LoopTimer]] = []
+        self._cancelled_timers = 0
+        self._tasks: list[LoopTask[Any]] = []
+        self._purge_at = _KEEP_DONE
+        self._budget = self._max_callbacks = max_callbacks
+        self._is_stepping = False
+        self._thread = 0
+        self._redelivery: Redelivery | None = None
+        self._asyncgens: AsyncGenerators | None = None
+
+    # --- stepping: for the owner ---
+
+    def run_ready(self) -> None:
+        """Run callbacks until nothing is ready. Does nothing if nothing is.
+
+        Raises:
+            DeterminismError: if the body does not come to rest within `max_callbacks`.
+            Abandoned: if the loop was abandoned or closed.
+        """
+        if self._ready or self._is_closed:
+            self._step(self._drain)
+
+    def advance(self, to: float) -> None:
+        """Move time to `to`, firing due timers one by one in the order of their time, then of their creation.
+
+        Each fires at its own time, and everything it makes ready runs before the next. Ready callbacks run first.
+        A `to` in the past moves nothing, time never goes back.
+
+        Raises:
+            DeterminismError: if the body does not come to rest within `max_callbacks`.
+            Abandoned: if the loop was abandoned or closed.
+        """
+        self._step(lambda: self._fire(to))
+
+    def next_due(self) -> float | None:
+        """When the earliest timer is due, in the loop's time; None if there is no timer."""
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heappop(timers)
+            self._cancelled_timers -= 1
+        return timers[0][0] if timers else None
+
+    @property
+    def is_quiescent(self) -> bool:
+        """Whether nothing is ready."""
+        return not self._ready
+
+    @property
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """The unfinished tasks in the order in which they were created."""
+        self._tasks = alive = [task for task in self._tasks if not task.done()]
+        self._purge_at = max(_KEEP_DONE, 2 * len(alive))
+        return list(alive)
+
+    async def wind_up(self) -> None:
+        """Cancel and await every other task, then close unfinished async generators, as ``asyncio.run`` does.
+
+        Run it as a task once the body is done. Tasks that clean-up code starts are cancelled too. Errors are reported
+        to the exception handler.
+        """
+        me = asyncio.current_task(self)
+        while pending := [task for task in self.tasks if task is not me]:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            for task in pending:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    self._report("a task raised while the workflow was ending", error, task=task)
+            del pending, task  # their frames end here, and with them what they hold
+        await self.shutdown_asyncgens()
+
+    def close(self) -> None:
+        """Let go of everything. Tasks that are still pending are abandoned; nothing is awaited. May be repeated."""
+        self._tasks = [task for task in self._tasks if not task.done()]  # reports exceptions never retrieved
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Drop the run from memory. May be repeated; not while the loop is being stepped.
+
+        Every pending coroutine is closed, newest first, in its own context and with this loop as the running one. From
+        here on nothing can be scheduled: futures made by ``finally`` blocks are never resolved and each ``await`` in
+        them just ends (so code that swallows everything cannot spin), `run_ready` and `advance` raise `Abandoned`,
+        callbacks and timers are dropped silently, and nothing is logged.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: if a ``finally`` block raised them; the loop is abandoned all the same.
+        """
+        if self._is_closed:
+            return
+        if self._is_stepping:
+            raise RuntimeError("a loop cannot be abandoned by what runs on it")
+        try:
+            if any(not task.done() for task in self._tasks) or self._asyncgens is not None:
+                self._step(self._close_all)
+        finally:
+            self._is_closed = True
+            self._ready = deque(maxlen=0)
+            self._timers.clear()
+            self._tasks.clear()
+            if self._redelivery is not None:
+                self._redelivery.forget()
+
+    # --- what asyncio and anyio call from inside the body ---
+
+    def time(self) -> float:
+        """The loop's time in seconds."""
+        return self._now
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Make a callback ready. Callbacks run in the order in which they became ready."""
+        if context is None:
+            context = copy_context()
+            if getattr(callback, "__name__", None) == METHOD:
+                return self._redeliver(callback, args, context)
+        handle = LoopHandle(callback, args, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As `call_soon`, from the thread that steps this loop only.
+
+        Raises:
+            DeterminismError: if called from another thread: its timing cannot be replayed.
+        """
+        if self._thread and get_ident() != self._thread:
+            raise DeterminismError(
+                "loop.call_soon_threadsafe() from another thread cannot be replayed; move the thread into a @step"
+            )
+        return self.call_soon(callback, *args, context=context)
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call back `delay` seconds from now."""
+        if delay is None:
+            raise TypeError("delay must not be None")
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call back at the loop's time `when`; at once if that is not in the future."""
+        if when is None:
+            raise TypeError("when must not be None")
+        timer = LoopTimer(when, callback, args, copy_context() if context is None else context, self._timer_cancelled)
+        if when <= self._now:
+            timer._scheduled = False
+            self._ready.append(timer)
+        elif not self._is_closed:
+            self._number += 1
+            heappush(self._timers, (when, self._number, timer))
+        return timer
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future whose place in sets is the same on replay."""
+        future: LoopFuture[Any] = LoopFuture(loop=self)
+        future._number = self._number = self._number + 1
+        return future
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        eager_start: bool | None = None,
+    ) -> asyncio.Task[T]:
+        """Start a task. Without a name it is ``Task-n``, n counted per loop; it never starts eagerly.
+
+        The loop keeps unfinished tasks alive, so one whose reference is dropped still runs to its end.
+        """
+        self._number = number = self._number + 1
+        if context is None:
+            context = copy_context()
+        task: LoopTask[T] = LoopTask.__new__(LoopTask)
+        task._number = number  # before __init__, which already puts the task into a weak set
+        task._home = context
+        if name is None:
+            name = f"Task-{number - self._base}"
+        LoopTask.__init__(task, coro, loop=self, name=name, context=context)
+        if self._is_closed:  # a finally block of an abandoned body: the task never begins
+            _silence(task)
+            close_coroutine(coro)
+            return task
+        tasks = self._tasks
+        tasks.append(task)
+        if len(tasks) > self._purge_at:
+            self._tasks = tasks = [t for t in tasks if not t.done()]
+            self._purge_at = max(_KEEP_DONE, 2 * len(tasks))
+        return task
+
+    def next_number(self) -> int:
+        """The next number of this loop, for an object that needs a deterministic hash."""
+        self._number += 1
+        return self._number
+
+    def is_running(self) -> bool:
+        """Whether the loop is being stepped now."""
+        return self._is_stepping
+
+    async def shutdown_asyncgens(self) -> None:
+        """Close unfinished async generators in the order in which they were first iterated."""
+        if self._asyncgens is None:
+            return
+        generators = self._asyncgens.unfinished()
+        results = await asyncio.gather(*(g.aclose() for g in generators), return_exceptions=True)
+        for generator, result in zip(generators, results, strict=True):
+            if isinstance(result, Exception):
+                self._report("an async generator raised while it was closed", result, asyncgen=generator)
+
+    # --- inside ---
+
+    def _step(self, work: Callable[[], None]) -> None:
+        """Do `work` with this loop as the running one, in the guard, and put everything back whatever happens."""
+        if self._is_closed:
+            raise Abandoned("the run was dropped from memory")
+        if self._is_stepping:
+            raise RuntimeError("the loop is already being stepped")
+        outer = _get_running_loop()
+        hooks = sys.get_asyncgen_hooks()
+        self._is_stepping = True
+        self._budget = self._max_callbacks
+        self._thread = get_ident()
+        try:
+            sys.set_asyncgen_hooks(self._asyncgen_first_iterated, self._asyncgen_freed)
+            _set_running_loop(self)
+            was_guarded = guard.enter()
+            try:
+                work()
+            finally:
+                guard.leave(was_guarded)
+        finally:
+            _set_running_loop(outer)
+            sys.set_asyncgen_hooks(*hooks)
+            self._is_stepping = False
+
+    def _drain(self) -> None:
+        ready = self._ready
+        redelivery = self._redelivery
+        if redelivery is not None and ready:
+            redelivery.begin()
+        while True:
+            self._run(ready)
+            redelivery = self._redelivery
+            if redelivery is None or not redelivery.sweep():
+                return
+
+    def _run(self, ready: deque[LoopHandle | LoopTimer]) -> None:
+        for done in range(self._budget):
+            if not ready:
+                self._budget -= done
+                return
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            try:
+                handle._context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self.errors.append(error)
+                self._report(f"{handle!r} raised", error, handle=handle)
+        raise DeterminismError(
+            f"the workflow body did not come to rest within {self._max_callbacks:,} callbacks; "
+            "a loop that only awaits asyncio.sleep(0) never does: wait for an event, a time or a child instead"
+        )
+
+    def _fire(self, to: float) -> None:
+        self._drain()
+        while (due := self.next_due()) is not None and due <= to:
+            timer = heappop(self._timers)[2]
+            timer._scheduled = False
+            if due > self._now:
+                self._now = due
+            self._ready.append(timer)
+            self._drain()
+        if to > self._now:
+            self._now = to
+
+    def _timer_cancelled(self) -> None:
+        """Purge the heap when most of it is cancelled, or a long run that sets many timeouts would grow for ever."""
+        self._cancelled_timers += 1
+        if self._cancelled_timers > _KEEP_DONE and self._cancelled_timers * 2 > len(self._timers):
+            self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
+            heapify(self._timers)
+            self._cancelled_timers = 0
+
+    def _redeliver(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> asyncio.Handle:
+        if self._redelivery is None:
+            self._redelivery = Redelivery(self.call_soon, lambda: (self._number, len(self.tasks)))
+        handle = LoopHandle(self._redelivery.deliver, (callback, *args), context)
+        self._ready.append(handle)
+        return handle
+
+    def _asyncgen_first_iterated(self, generator: Any) -> None:
+        if self._asyncgens is None:
+            self._asyncgens = AsyncGenerators(self._close_asyncgen)
+        self._asyncgens.first_iterated(generator)
+
+    def _asyncgen_freed(self, generator: Any) -> None:
+        if self._asyncgens is not None:
+            self._asyncgens.freed(generator)
+
+    def _close_asyncgen(self, generator: AsyncGenerator[Any, Any]) -> bool:
+        if self._is_closed or not self._is_stepping:
+            return False
+        self.create_task(generator.aclose())
+        return True
+
+    def _close_all(self) -> None:
+        """Close every pending coroutine and cut the references between tasks and what they wait for."""
+        self._is_closed = True
+        self._ready = deque(maxlen=0)
+        self._timers.clear()
+        tasks = [task for task in self._tasks if not task.done()]
+        interrupt: BaseException | None = None
+        for task in reversed(tasks):
+            try:
+                self._close_task(task)
+            except (KeyboardInterrupt, SystemExit) as error:
+                interrupt = error
+        if self._asyncgens is not None:
+            self._asyncgens.abandon()
+        for task in tasks:
+            _disconnect(task)
+        if interrupt is not None:
+            raise interrupt
+
+    def _close_task(self, task: LoopTask[Any]) -> None:
+        _silence(task)
+        _enter_task(self, task)
+        try:
+            task._home.run(close_coroutine, task.get_coro())
+        finally:
+            _leave_task(self, task)
+
+
+def _silence(task: asyncio.Task[Any]) -> None:
+    """Keep the destructor from logging that the task is still pending."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # private, and the only way
+
+
+def _disconnect(task: asyncio.Task[Any]) -> None:
+    """Cut the cycle task → awaited future → wake-up callback → task, so that memory is free at once."""
+    waiter = getattr(task, "_fut_waiter", None)
+    for future in (task, waiter):
+        for callback, _ in list(getattr(future, "_callbacks", None) or ()):
+            future.remove_done_callback(callback)  # type: ignore[union-attr]  # None has no callbacks
+
+
+guard.boundary(DeterministicLoop._step.__code__)
