@@ -71,8 +71,8 @@ def _cap(text: str, limit: int) -> str:
 
 def _message(exc: BaseException) -> str:
     try:
-        text = str(exc)
-    except Exception as error:
+        text = _cap(str(exc), TEXT_LIMIT)
+    except Exception as error:  # noqa: BLE001  (the user's code)
         text = f"<{type(exc).__name__}.__str__ raised {type(error).__name__}>"
     if isinstance(exc, BaseExceptionGroup):
         shown = [f"{_name(sub)}: {_first_line(sub)}" for sub in exc.exceptions[:_GROUP_SHOWN]]
@@ -84,7 +84,7 @@ def _message(exc: BaseException) -> str:
 def _first_line(exc: BaseException) -> str:
     try:
         return _cap(str(exc).partition("\n")[0], 256)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the user's code)
         return f"<__str__ raised {type(error).__name__}>"
 
 
@@ -92,7 +92,7 @@ def _traceback(exc: BaseException) -> str:
     # The frames alone: the message is kept beside them, and traceback would ask __str__ again.
     try:
         text = "".join(traceback.format_tb(exc.__traceback__, limit=-_FRAMES))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (loaders of source code may raise anything)
         return f"<no traceback: {type(error).__name__}>"
     text = text.encode("utf-8", "backslashreplace")[-TEXT_LIMIT:].decode("utf-8", "ignore")
     return text
@@ -100,7 +100,7 @@ def _traceback(exc: BaseException) -> str:
 
 def errorinfo_to_data(info: ErrorInfo) -> list[object]:
     """An `ErrorInfo` as plain data, for records: ``[type, message, traceback, cause or None]``."""
-    chain = []
+    chain: list[ErrorInfo] = []
     link: ErrorInfo | None = info
     while link is not None and len(chain) <= CAUSES:
         chain.append(link)
@@ -144,9 +144,11 @@ def pack_failure(exc: BaseException, *, codec: Codec = _CODEC) -> bytes:
             args = list(exc.args)
             if not _is_small_and_plain(args):
                 args = None
-        except Exception:  # args may be a property of the user's
+        except Exception:  # noqa: BLE001  (args may be a property of the user's)
             args = None
-    return codec.encode([_VERSION, errorinfo_to_data(encode_error(exc)), _full_name(type(exc)), args], limit=FAILURE_LIMIT)
+    return codec.encode(
+        [_VERSION, errorinfo_to_data(encode_error(exc)), _full_name(type(exc)), args], limit=FAILURE_LIMIT
+    )
 
 
 def _is_small_and_plain(args: list[object]) -> bool:
@@ -182,7 +184,7 @@ def unpack_failure(
         return None, info
     try:
         rebuilt = cls(*args)
-    except Exception:
+    except Exception:  # noqa: BLE001  (the user's constructor)
         return None, info
     return (rebuilt if type(rebuilt) is cls else None), info
 

@@ -37,7 +37,9 @@ def is_struct_type(cls: object) -> bool:
 def is_text(value: object) -> bool:
     """Whether `value`, found in a model, is one that Pydantic reads back from its text: a URL, a path, an address."""
     cls = type(value)
-    return isinstance(value, _TEXT) or (cls.__module__ in _URL_MODULES and cls.__name__.lower().endswith(("url", "dsn")))
+    return isinstance(value, _TEXT) or (
+        cls.__module__ in _URL_MODULES and cls.__name__.lower().endswith(("url", "dsn"))
+    )
 
 
 def dump_model(value: Any) -> object:
@@ -80,6 +82,8 @@ def model_reader(annotation: Any) -> Callable[[object], object]:
             return adapter.validate_python(value, **options)
         except pydantic.ValidationError as error:
             raise _pydantic_misfit(error) from None
+        except Exception as error:  # noqa: BLE001  (validators are the user's)
+            raise Misfit(f"a validator raised {type(error).__name__}") from None
 
     return read
 
@@ -103,6 +107,8 @@ def struct_reader(annotation: Any) -> Callable[[object], object]:
             return convert(value, annotation)
         except msgspec.ValidationError as error:
             raise _msgspec_misfit(str(error)) from None
+        except Exception as error:  # noqa: BLE001  (__post_init__ is the user's)
+            raise Misfit(f"a struct raised {type(error).__name__}") from None
 
     return read
 

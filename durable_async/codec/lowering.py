@@ -13,75 +13,28 @@ import dataclasses
 import enum
 import functools
 import hashlib
-import types
+import math
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from msgpack import ExtType  # type: ignore[import-untyped, unused-ignore]
+
 from durable_async.codec import foreign, wire
-from durable_async.codec.paths import Misfit, piece, text
-from durable_async.codec.scan import MAX_DEPTH, max_parts
+from durable_async.codec.paths import piece, text
+from durable_async.codec.scan import MAX_DEPTH
+from durable_async.codec.walk import ATOMS, CANONICAL_ATOMS, STRICT, CanonicalWalk, Refused, Walk, why_not
 from durable_async.errors import NotSerializable, PayloadTooLarge
 from durable_async.types import ChildTimeoutType
 
 FINGERPRINT_LIMIT: Final = 256 * 1024 * 1024
 
-ATOMS: Final = frozenset({type(None), bool, int, float})
-"""Types that are packed as they are and cost next to nothing."""
-_CANONICAL_ATOMS: Final = ATOMS - {float}
 _KEYS: Final = ATOMS | {str, bytes, date, datetime, time, timedelta, Decimal, UUID, ChildTimeoutType}
 
 
-class _Refused(Misfit):
-    """A part cannot be stored; `error` is what the caller gets."""
-
-    def __init__(self, reason: str, error: type[Exception] = NotSerializable) -> None:
-        super().__init__(reason)
-        self.error = error
-
-
-class _Walk:
-    """What one walk carries along."""
-
-    canonical = False
-    """Whether equal values must have equal bytes: dict keys are sorted, NaNs unified."""
-    atoms = ATOMS
-    is_plain = True
-    """Whether no type was met that needs an annotation to come back."""
-    in_model = False
-    size = 0
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.parts = max_parts(limit)
-
-    def enter(self, depth: int, size: int) -> None:
-        """Count one container of at least `size` bytes, before its parts are walked.
-
-        The number bounds containers that hold one another many times: they would grow without end in the bytes.
-        """
-        if depth >= MAX_DEPTH:
-            raise _Refused(f"nested deeper than {MAX_DEPTH} levels, or inside itself")
-        self.parts -= 1
-        if self.parts < 0:
-            raise _Refused(f"more than {max_parts(self.limit)} containers", PayloadTooLarge)
-        self.grow(size)
-
-    def grow(self, size: int) -> None:
-        """Count `size` more bytes (a lower bound: a str has at least one byte a character)."""
-        self.size += size
-        if self.size > self.limit:
-            raise _Refused(f"at least {self.size} bytes, the limit is {self.limit}", PayloadTooLarge)
-
-
-class _CanonicalWalk(_Walk):
-    canonical = True
-    atoms = _CANONICAL_ATOMS
-
-
-_Lower = Callable[[Any, _Walk, int], object]
+_Lower = Callable[[Any, Walk, int], object]
 
 
 def lower(value: object, limit: int, what: str) -> object:
@@ -91,9 +44,9 @@ def lower(value: object, limit: int, what: str) -> object:
         NotSerializable, PayloadTooLarge: as `Codec.encode`.
     """
     cls = type(value)
-    if cls in ATOMS or (cls is dict and _is_flat(value, limit)):  # type: ignore[arg-type]
+    if cls in ATOMS or (cls is str and len(value) <= limit) or (cls is dict and _is_flat(value, limit)):  # type: ignore[arg-type]
         return value
-    return _run(value, _Walk(limit), what)
+    return _run(value, Walk(limit), what)
 
 
 def _is_flat(value: dict[object, object], limit: int) -> bool:
@@ -112,7 +65,7 @@ def _is_flat(value: dict[object, object], limit: int) -> bool:
 
 def is_plain(value: object, limit: int) -> bool:
     """Whether `value` can be stored and read back as itself without an annotation."""
-    walk = _Walk(limit)
+    walk = Walk(limit)
     try:
         _run(value, walk, "value")
     except (NotSerializable, PayloadTooLarge):
@@ -123,8 +76,8 @@ def is_plain(value: object, limit: int) -> bool:
 def fingerprint(value: object) -> bytes:
     """See `Codec.fingerprint`."""
     cls = type(value)
-    if cls not in _CANONICAL_ATOMS and not (cls is str and len(value) <= FINGERPRINT_LIMIT):  # type: ignore[arg-type]
-        value = _run(value, _CanonicalWalk(FINGERPRINT_LIMIT), "value")
+    if cls not in CANONICAL_ATOMS and not (cls is str and len(value) <= FINGERPRINT_LIMIT):  # type: ignore[arg-type]
+        value = _run(value, CanonicalWalk(FINGERPRINT_LIMIT), "value")
     return hashlib.blake2b(pack(value, "value"), digest_size=16).digest()
 
 
@@ -145,10 +98,10 @@ def too_large(size: int, limit: int, what: str) -> PayloadTooLarge:
     return PayloadTooLarge(f"{what}: {size} bytes when encoded, the limit is {limit}")
 
 
-def _run(value: object, walk: _Walk, what: str) -> object:
+def _run(value: object, walk: Walk, what: str) -> object:
     try:
         return _lower(value, walk, 0)
-    except _Refused as refused:
+    except Refused as refused:
         raise refused.error(f"{text(what, refused.path)}: {refused}") from None
     except RecursionError:
         raise NotSerializable(f"{what}: nested too deeply for the stack that is left") from None
@@ -156,19 +109,19 @@ def _run(value: object, walk: _Walk, what: str) -> object:
         raise NotSerializable(f"{what}: changed while it was encoded") from None
 
 
-def _lower(value: object, walk: _Walk, depth: int) -> object:
+def _lower(value: object, walk: Walk, depth: int) -> object:
     cls = type(value)
     handler = _BUILTIN.get(cls)
     if handler is None:
         walk.is_plain = False
-        handler = _handler_for(cls)
+        handler = _handler_for(cls)  # type: ignore[arg-type]
     return handler(value, walk, depth)
 
 
 # --- containers -------------------------------------------------------------------------------------------------------
 
 
-def _list(value: list[object], walk: _Walk, depth: int) -> list[object]:
+def _list(value: list[object], walk: Walk, depth: int) -> list[object]:
     walk.enter(depth, len(value))
     atoms = walk.atoms
     lowered = None
@@ -182,7 +135,7 @@ def _list(value: list[object], walk: _Walk, depth: int) -> list[object]:
             continue
         try:
             low = _lower(item, walk, depth + 1)
-        except _Refused as refused:
+        except Refused as refused:
             refused.path.append(f"[{index}]")
             raise
         if low is not item:
@@ -193,148 +146,156 @@ def _list(value: list[object], walk: _Walk, depth: int) -> list[object]:
     return value if lowered is None else lowered
 
 
-def _dict(value: dict[object, object], walk: _Walk, depth: int) -> object:
+def _dict(value: dict[object, object], walk: Walk, depth: int) -> object:
     walk.enter(depth, len(value))
     if walk.canonical:
         return _canonical_dict(value, walk, depth)
+    for key in value:
+        if type(key) is not str:
+            return _keyed_dict(value, walk, depth)
+    names: dict[str, object] = value  # type: ignore[assignment]
     atoms = walk.atoms
     lowered = None
     size = 0
-    for key, item in value.items():
-        if type(key) is not str:
-            return _keyed_dict(value, walk, depth)
+    for name, item in names.items():
         cls = type(item)
         if cls in atoms:
-            size += len(key)
+            size += len(name)
             continue
         if cls is str:
-            size += len(key) + len(item)  # type: ignore[arg-type]
+            size += len(name) + len(item)  # type: ignore[arg-type]
             continue
         try:
             low = _lower(item, walk, depth + 1)
-        except _Refused as refused:
-            refused.path.append(piece(key))
+        except Refused as refused:
+            refused.path.append(piece(name))
             raise
         if low is not item:
             if lowered is None:
-                lowered = value.copy()
-            lowered[key] = low
+                lowered = names.copy()
+            lowered[name] = low
     walk.grow(size)
     return value if lowered is None else lowered
 
 
-def _canonical_dict(value: dict[object, object], walk: _Walk, depth: int) -> object:
+def _canonical_dict(value: dict[object, object], walk: Walk, depth: int) -> object:
     if {*map(type, value)} - {str}:
         return _keyed_dict(value, walk, depth)
-    keys: list[str] = sorted(value)  # type: ignore[type-var]
-    return {key: _at(value[key], walk, depth, key) for key in keys}
+    names: dict[str, object] = value  # type: ignore[assignment]
+    return {name: _at(names[name], walk, depth, name) for name in sorted(names)}
 
 
-def _at(item: object, walk: _Walk, depth: int, key: object) -> object:
+def _at(item: object, walk: Walk, depth: int, key: object) -> object:
     if type(item) in walk.atoms:
         return item
     try:
         return _lower(item, walk, depth + 1)
-    except _Refused as refused:
+    except Refused as refused:
         refused.path.append(piece(key))
         raise
 
 
-def _keyed_dict(value: dict[object, object], walk: _Walk, depth: int) -> object:
+def _keyed_dict(value: dict[object, object], walk: Walk, depth: int) -> object:
     """A dict with a key that is not a str: as one with str keys if enums make it so, else as pairs in order."""
-    walk.is_plain = walk.is_plain and all(type(key) is str or type(key) in _BUILTIN for key in value)
     stored = [_stored_key(key, depth + 1, "dict key") for key in value]
     if len(set(stored)) != len(stored):
-        raise _Refused("two dict keys are stored as the same value")
+        raise Refused("two dict keys are stored as the same value")
     items = [_at(item, walk, depth, key) for key, item in value.items()]
     if all(type(key) is str for key in stored):
+        walk.is_plain = False  # enums whose values are text
         pairs: Any = zip(stored, items, strict=True)
         return dict(sorted(pairs) if walk.canonical else pairs)
-    entries = [(_at(key, walk, depth, key), item) for key, item in zip(stored, items, strict=True)]
+    entries = [(_at(key, walk, depth, key), item) for key, item in zip(value, items, strict=True)]
     if walk.canonical:
         entries.sort(key=lambda entry: _pack_key(entry[0]))
-    return wire.ExtType(wire.MAP, _pack_key([part for entry in entries for part in entry]))
+    return _ext(wire.MAP, [part for entry in entries for part in entry], walk)
 
 
 def _stored_key(key: object, depth: int, role: str) -> object:
     """What a dict key or set element is after a round trip.
 
     Raises:
-        _Refused: if that could not be hashed.
+        Refused: if that could not be hashed.
     """
     cls = type(key)
     if cls in _KEYS:
         return key
     if depth >= MAX_DEPTH:
-        raise _Refused(f"nested deeper than {MAX_DEPTH} levels")
+        raise Refused(f"nested deeper than {MAX_DEPTH} levels")
     if cls is tuple or cls is frozenset or _is_named_tuple(cls):
         made = frozenset if cls is frozenset else tuple
         return made([_stored_key(part, depth + 1, role) for part in key])  # type: ignore[attr-defined]
     if isinstance(key, enum.Enum):
         return _stored_key(key.value, depth, role)
-    raise _Refused(f"{role} of type {cls.__name__}, which cannot be one when it is read back")
+    raise Refused(f"{role} of type {cls.__name__}, which cannot be one when it is read back")
 
 
 def _pack_key(lowered: object) -> bytes:
     try:
         return wire.pack(lowered)
     except UnicodeEncodeError:
-        raise _Refused("str with a lone surrogate, which has no UTF-8 form") from None
+        raise Refused("str with a lone surrogate, which has no UTF-8 form") from None
 
 
-def _tuple(value: tuple[object, ...], walk: _Walk, depth: int) -> wire.ExtType:
-    return wire.ExtType(wire.TUPLE, _pack_key(_list(list(value), walk, depth)))
+def _ext(code: int, items: list[object], walk: Walk) -> ExtType:
+    body = _pack_key(items)
+    walk.copy(len(body))
+    return ExtType(code, body)
 
 
-def _set(value: set[object] | frozenset[object], walk: _Walk, depth: int) -> object:
+def _tuple(value: tuple[object, ...], walk: Walk, depth: int) -> ExtType:
+    return _ext(wire.TUPLE, _list(list(value), walk, depth), walk)
+
+
+def _set(value: set[object] | frozenset[object], walk: Walk, depth: int) -> object:
     # Ordered by bytes: the order of a set differs between processes, its stored form should not.
     lowered = _list(list(value), walk, depth)
     lowered.sort(key=_pack_key)
     try:
         stored = [_stored_key(item, depth + 1, "set element") for item in value]
-    except _Refused:
+    except Refused:
         walk.is_plain = False  # such as a set of frozen dataclasses: a list of their data, for set[X] to rebuild
         return lowered
     if len(set(stored)) != len(stored):
-        raise _Refused("two set elements are stored as the same value")
-    return wire.ExtType(wire.SET if type(value) is set else wire.FROZENSET, _pack_key(lowered))
+        raise Refused("two set elements are stored as the same value")
+    return _ext(wire.SET if type(value) is set else wire.FROZENSET, lowered, walk)
 
 
 # --- scalars ----------------------------------------------------------------------------------------------------------
 
 
-def _same(value: object, walk: _Walk, depth: int) -> object:
+def _same(value: object, walk: Walk, depth: int) -> object:
     return value
 
 
-def _float(value: float, walk: _Walk, depth: int) -> float:
-    return float("nan") if walk.canonical and value != value else value  # one NaN for all signs and payloads
+def _float(value: float, walk: Walk, depth: int) -> float:
+    return float("nan") if walk.canonical and math.isnan(value) else value  # one NaN for all signs and payloads
 
 
-def _sized(value: str | bytes, walk: _Walk, depth: int) -> object:
+def _sized(value: str | bytes, walk: Walk, depth: int) -> object:
     walk.grow(len(value))
     return value
 
 
-def _datetime(value: datetime, walk: _Walk, depth: int) -> wire.ExtType:
+def _datetime(value: datetime, walk: Walk, depth: int) -> ExtType:
     offset = _offset(value)
     if offset is None:
-        raise _Refused("naive datetime; give it a zone, such as datetime.now(timezone.utc)")
+        raise Refused("naive datetime; give it a zone, such as datetime.now(timezone.utc)")
     return wire.ext_datetime(value, offset)
 
 
-def _time(value: time, walk: _Walk, depth: int) -> wire.ExtType:
+def _time(value: time, walk: Walk, depth: int) -> ExtType:
     offset = _offset(value)
     if offset is None and value.tzinfo is not None:
-        raise _Refused("time with a zone that has no fixed offset")
+        raise Refused("time with a zone that has no fixed offset")
     return wire.ext_time(value, offset)
 
 
 def _offset(value: datetime | time) -> timedelta | None:
     try:
         return value.utcoffset()
-    except Exception as error:
-        raise _Refused(f"the time zone raised {type(error).__name__}") from None
+    except Exception as error:  # noqa: BLE001  (a zone may be a class of the user's)
+        raise Refused(f"the time zone raised {type(error).__name__}") from None
 
 
 def _scalar(make: Callable[[Any], object]) -> _Lower:
@@ -348,35 +309,34 @@ def _is_named_tuple(cls: type) -> bool:
     return issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple)
 
 
-def _enum(value: enum.Enum, walk: _Walk, depth: int) -> object:
+def _enum(value: enum.Enum, walk: Walk, depth: int) -> object:
     return _lower(value.value, walk, depth)
 
 
-def _named_tuple(value: tuple[object, ...], walk: _Walk, depth: int) -> wire.ExtType:
+def _named_tuple(value: tuple[object, ...], walk: Walk, depth: int) -> ExtType:
     walk.enter(depth, len(value))
     names: tuple[str, ...] = value._fields  # type: ignore[attr-defined]
-    return wire.ExtType(
-        wire.TUPLE, _pack_key([_at(item, walk, depth, name) for name, item in zip(names, value, strict=True)])
-    )
+    items = [_at(item, walk, depth, name) for name, item in zip(names, value, strict=True)]
+    return _ext(wire.TUPLE, items, walk)
 
 
-def _record(data: dict[str, object], walk: _Walk, depth: int) -> object:
+def _record(data: dict[str, object], walk: Walk, depth: int) -> object:
     return _dict(data, walk, depth)  # type: ignore[arg-type]
 
 
-def _dataclass(value: Any, walk: _Walk, depth: int) -> object:
+def _dataclass(value: Any, walk: Walk, depth: int) -> object:
     try:
         data = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    except AttributeError:
-        raise _Refused(f"{type(value).__name__} with a field that is not set") from None
+    except Exception as error:  # noqa: BLE001  (a field may be a descriptor of the user's)
+        raise Refused(f"{type(value).__name__} with a field that raised {type(error).__name__} when read") from None
     return _record(data, walk, depth)
 
 
-def _model(value: object, walk: _Walk, depth: int) -> object:
+def _model(value: object, walk: Walk, depth: int) -> object:
     try:
         data = foreign.dump_model(value)
-    except Exception as error:
-        raise _Refused(f"{type(value).__name__}.model_dump() raised {type(error).__name__}") from None
+    except Exception as error:  # noqa: BLE001  (serialisers are the user's)
+        raise Refused(f"{type(value).__name__}.model_dump() raised {type(error).__name__}") from None
     outer, walk.in_model = walk.in_model, True
     try:
         return _lower(data, walk, depth)
@@ -384,41 +344,19 @@ def _model(value: object, walk: _Walk, depth: int) -> object:
         walk.in_model = outer
 
 
-def _struct(value: object, walk: _Walk, depth: int) -> object:
+def _struct(value: object, walk: Walk, depth: int) -> object:
     try:
         data = foreign.dump_struct(value)
     except AttributeError:
-        raise _Refused(f"{type(value).__name__} with a field that is not set") from None
+        raise Refused(f"{type(value).__name__} with a field that is not set") from None
     return _lower(data, walk, depth)
 
 
-def _unknown(value: object, walk: _Walk, depth: int) -> object:
+def _unknown(value: object, walk: Walk, depth: int) -> object:
     cls = type(value)
     if walk.in_model and foreign.is_text(value):
         return _lower(str(value), walk, depth)
-    raise _Refused(_why_not(cls))
-
-
-_HINTS: Final[dict[type, str]] = {
-    bytearray: "bytearray; pass bytes",
-    memoryview: "memoryview; pass bytes",
-    types.CoroutineType: "coroutine; await it and store what it returns",
-    types.GeneratorType: "generator; store a list of what it yields",
-    types.AsyncGeneratorType: "async generator; store a list of what it yields",
-    types.FunctionType: "function; store data, and let code be code",
-    types.BuiltinFunctionType: "function; store data, and let code be code",
-    types.MethodType: "method; store data, and let code be code",
-}
-_STRICT: Final = (str, int, float, bytes, dict, list, tuple, set, frozenset, datetime, date, time, timedelta, Decimal, UUID)
-
-
-def _why_not(cls: type) -> str:
-    if cls in _HINTS:
-        return _HINTS[cls]
-    for base in _STRICT:
-        if issubclass(cls, base):
-            return f"{cls.__name__}, a subclass of {base.__name__} that would come back as another type; convert it"
-    return f"{cls.__module__}.{cls.__qualname__} cannot be stored; store plain data, a dataclass or a model"
+    raise Refused(why_not(cls))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -427,7 +365,7 @@ def _handler_for(cls: type) -> _Lower:
         return _enum
     if _is_named_tuple(cls):
         return _named_tuple
-    if issubclass(cls, _STRICT):
+    if issubclass(cls, STRICT):
         return _unknown
     if foreign.is_model_type(cls):
         return _model

@@ -30,7 +30,7 @@ class MsgpackCodec(Codec):
             raise lowering.too_large(len(data), limit, what)
         if len(data) > scan.SMALL:
             try:
-                scan.check(data, limit)
+                scan.check_own(data, limit)
             except scan.TooManyParts as error:
                 raise PayloadTooLarge(f"{what}: {error}") from None
         return data
@@ -49,5 +49,5 @@ class MsgpackCodec(Codec):
             raise  # says nothing about the bytes: their number is bounded
         except CorruptPayload as error:
             raise CorruptPayload(f"stored value cannot be decoded: {error}") from None
-        except Exception as error:  # msgpack, struct, datetime and decimal raise a dozen classes; texts quote bytes
+        except Exception as error:  # noqa: BLE001  (msgpack, datetime... raise a dozen classes; their texts quote bytes)
             raise CorruptPayload(f"stored value cannot be decoded: {type(error).__name__}") from None

@@ -20,7 +20,7 @@ def piece(key: object) -> str:
     if type(key) is str:
         if key.isidentifier() and key.isascii():
             return "." + key[:64]
-        return f"[{ascii(key[:64])}]"
+        return f"[{key[:64]!a}]"
     if type(key) is int and key.bit_length() <= 64:
         return f"[{key}]"
     if key is None or type(key) in (bool, float):

@@ -5,12 +5,12 @@ Readers of classes look at their fields when first used, not when built, so clas
 
 from __future__ import annotations
 
-import collections.abc as abc
 import enum
 import inspect
 import sys
 import types
 import typing
+from collections import abc
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, DecimalException
@@ -60,6 +60,8 @@ def reader_for(annotation: Any, names: Names | None = None) -> Reader:
     library = _library_reader(annotation)
     if library is not None:
         return library
+    if type(origin).__name__ == "TypeAliasType":
+        return reader_for(origin.__value__, dict(zip(origin.__type_params__, arguments, strict=False)))
     if origin is typing.Annotated:
         return reader_for(arguments[0], names)
     if origin is None:
@@ -174,7 +176,7 @@ def _enum(cls: type[enum.Enum]) -> Reader:
     def read(value: object) -> object:
         try:
             member = cls(value)
-        except Exception:  # a user's _missing_ may raise anything
+        except Exception:  # noqa: BLE001  (_missing_ is the user's)
             raise Misfit(f"not a value of {cls.__name__}") from None
         if type(member.value) is not type(value):  # True == 1 == 1.0
             raise Misfit(f"not a value of {cls.__name__}")
@@ -197,21 +199,18 @@ def _union(arms: tuple[Any, ...], names: Names) -> Reader:
     readers = [(arm, reader_for(arm, names)) for arm in rest] if library is None else [(Any, library)]
     allows_none = None in resolved or type(None) in resolved
     allows_timeout = ChildTimeoutType in resolved
-    exact = {arm: reader for arm, reader in readers if isinstance(arm, type)}
 
     def read(value: object) -> object:
         if value is None and allows_none:
             return None
         if value is CHILD_TIMEOUT and allows_timeout:
             return value
-        reader = exact.get(type(value))
-        if reader is not None:
-            return reader(value)
         if len(readers) == 1:
             return readers[0][1](value)
-        candidates = readers
         if type(value) is dict:
             candidates = sorted(readers, key=lambda arm: records.left_over(arm[0], value))
+        else:
+            candidates = sorted(readers, key=lambda arm: _is_coerced(arm[0], type(value)))
         refusals = []
         for _, candidate in candidates:
             try:
@@ -221,6 +220,16 @@ def _union(arms: tuple[Any, ...], names: Names) -> Reader:
         raise max(refusals, key=lambda misfit: len(misfit.path), default=expected("nothing", value))
 
     return read
+
+
+def _is_coerced(arm: Any, cls: type) -> bool:
+    """Whether an arm would turn a value of `cls` into another type, other than one that is stored as `cls`."""
+    origin = typing.get_origin(arm) or arm
+    if origin is cls or origin is typing.Literal:
+        return False
+    return not (
+        isinstance(origin, type) and (issubclass(origin, enum.Enum) or (cls is tuple and issubclass(origin, cls)))
+    )
 
 
 # --- containers -------------------------------------------------------------------------------------------------------
@@ -360,9 +369,10 @@ def _library_reader(annotation: Any) -> Reader | None:
         if name in sys.modules and _mentions(annotation, name, holds):
             try:
                 return make(annotation)
-            except Exception:  # the annotation holds something the library does not know: our own readers try
-                if holds(annotation):
-                    raise
+            except Exception as error:
+                # The annotation holds something that the library does not know: our own readers try.
+                if holds(annotation) or holds(typing.get_origin(annotation)):
+                    raise TypeError(f"{name} cannot read {annotation!r}: {type(error).__name__}") from error
     return None
 
 

@@ -28,7 +28,9 @@ def reader(cls: Any, arguments: tuple[Any, ...], names: dict[Any, Any], make: Ma
     """
     if arguments:
         parameters = getattr(cls, "__parameters__", ())
-        names = {**names, **{name: names.get(arg, arg) for name, arg in zip(parameters, arguments, strict=False)}}
+        names = dict(zip(parameters, (_substituted(arg, names) for arg in arguments), strict=False))
+    else:
+        names = {}
     if typing.is_typeddict(cls):
         return _typed_dict(cls, names, make)
     if dataclasses.is_dataclass(cls):
@@ -36,6 +38,14 @@ def reader(cls: Any, arguments: tuple[Any, ...], names: dict[Any, Any], make: Ma
     if issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple):
         return _named_tuple(cls, names, make)
     return None
+
+
+def _substituted(argument: Any, names: dict[Any, Any]) -> Any:
+    # At once, not when read: the class's own variable may be the very one that its argument mentions.
+    if isinstance(argument, typing.TypeVar):
+        return names.get(argument, Any)
+    open_names = () if isinstance(argument, type) else getattr(argument, "__parameters__", ())
+    return argument[tuple(names.get(name, Any) for name in open_names)] if open_names else argument
 
 
 def left_over(annotation: Any, data: dict[Any, Any]) -> int:
@@ -89,7 +99,7 @@ class _Fields:
 def _construct(cls: Any, values: dict[str, object]) -> Any:
     try:
         return cls(**values)
-    except Exception as error:  # __post_init__ may refuse, and its text may quote what it refused
+    except Exception as error:  # noqa: BLE001  (__post_init__ is the user's; its text may quote what it refused)
         raise Misfit(f"{cls.__name__} raised {type(error).__name__}") from None
 
 

@@ -35,6 +35,11 @@ def max_parts(limit: int) -> int:
     return max(10_000, limit // 16)
 
 
+def max_copied(limit: int) -> int:
+    """Bytes that the bodies of nested tuples, sets and dicts may have together: each level is copied to be read."""
+    return 8 * max(limit, 1 << 20)
+
+
 def check(data: bytes, limit: int) -> None:
     """Return if `data` is shallow and small enough to be unpacked; it may still be malformed.
 
@@ -51,7 +56,23 @@ def check(data: bytes, limit: int) -> None:
     headers = size - len(data.translate(None, _HEADERS))
     if headers <= MAX_DEPTH and headers * size <= _CLAIM:
         return
-    _walk(data, max_parts(limit), 8 * max(limit, 1 << 20))
+    try:
+        _walk(data, max_parts(limit), max_copied(limit))
+    except IndexError:
+        raise CorruptPayload("truncated") from None
+
+
+def check_own(data: bytes, limit: int) -> None:
+    """As `check`, for what was just packed: only its number of parts is still in question.
+
+    Raises:
+        TooManyParts: if `check` would refuse it.
+    """
+    size = len(data)
+    if size <= 10_000:  # cannot hold more than that many parts
+        return
+    if size - len(data.translate(None, _HEADERS)) > max_parts(limit):
+        check(data, limit)
 
 
 class TooManyParts(CorruptPayload):
@@ -77,48 +98,49 @@ _LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0x
 _COUNT_BYTES: Final = {0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
 
 
-def _walk(data: bytes, max_parts: int, max_copied: int) -> None:
+def _walk(data: bytes, most_parts: int, most_copied: int) -> None:
     # Extensions that hold an array are read through: the array counts as the one level. Their bodies are copied once
     # per level when unpacked, so a chain of nested tuples is bounded by the sum of its bodies too.
+    sizes = _SIZES
     end = len(data)
     pos = parts = copied = 0
-    left, open_ = 1, []
+    left = 1
+    open_: list[int] = []
     while True:
-        if not left:
-            if not open_:
-                break
-            left = open_.pop()
-            continue
-        if left > end - pos:
-            raise CorruptPayload("truncated")
-        left -= 1
-        first = data[pos]
-        size = _SIZES[first]
-        if size > 0:
-            pos += size
-            continue
-        if size == 0:
-            width = _LENGTH_BYTES[first]
-            pos += 1 + width + int.from_bytes(data[pos + 1 : pos + 1 + width], "big")
-            continue
-        parts += 1
-        if parts > max_parts:
-            raise TooManyParts(f"more than {max_parts} containers")
-        if 0xC7 <= first <= 0xD8:
-            header, body = _extension(data, pos, first)
-            if data[pos + header - 1 : pos + header] and data[pos + header - 1] in _TRANSPARENT:
-                copied += body
-                if copied > max_copied:
-                    raise TooManyParts("too many nested tuples, sets or dicts of many kinds of keys")
-                left, body = left + 1, 0
-            pos += header + body
-            continue
-        header, count = _container(data, pos, first)
-        pos += header
-        open_.append(left)
-        left = count
-        if len(open_) > MAX_DEPTH:
-            raise CorruptPayload(f"nested deeper than {MAX_DEPTH} levels")
+        while left:
+            left -= 1
+            first = data[pos]
+            size = sizes[first]
+            if size > 0:
+                pos += size
+                continue
+            if size == 0:
+                width = _LENGTH_BYTES[first]
+                pos += 1 + width + int.from_bytes(data[pos + 1 : pos + 1 + width], "big")
+                continue
+            parts += 1
+            if parts > most_parts:
+                raise TooManyParts(f"more than {most_parts} containers")
+            if 0xC7 <= first <= 0xD8:
+                header, body = _extension(data, pos, first)
+                if data[pos + header - 1] in _TRANSPARENT:
+                    copied += body
+                    if copied > most_copied:
+                        raise TooManyParts("too much data in nested tuples, sets or dicts with keys other than str")
+                    left, body = left + 1, 0
+                pos += header + body
+                continue
+            header, count = _container(data, pos, first)
+            pos += header
+            if count > end - pos:
+                raise CorruptPayload("truncated")
+            open_.append(left)
+            left = count
+            if len(open_) > MAX_DEPTH:
+                raise CorruptPayload(f"nested deeper than {MAX_DEPTH} levels")
+        if not open_:
+            break
+        left = open_.pop()
     if pos != end:
         raise CorruptPayload("truncated" if pos > end else "followed by more data")
 

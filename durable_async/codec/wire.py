@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -184,7 +184,7 @@ def _read_int(body: bytes) -> int:
 
 
 def _zone(offset: int) -> timezone:
-    return timezone(timedelta(microseconds=offset)) if offset else timezone.utc
+    return timezone(timedelta(microseconds=offset)) if offset else UTC
 
 
 def _read_datetime(body: bytes) -> datetime:
