@@ -29,9 +29,10 @@ from redis.retry import Retry as SyncRetry
 from redis.sentinel import Sentinel as SyncSentinel
 
 from durable_async.errors import ConfigurationError, StoreUnavailable
+from durable_async.store.check import ServerInfo, check_server
 from durable_async.store.url import StoreUrl, mask_url, parse_url
 
-__all__ = ["ConnectionSpec", "StoreUrl", "mask_url", "parse_url"]
+__all__ = ["ConnectionSpec", "ServerInfo", "StoreUrl", "check_server", "mask_url", "parse_url"]
 
 # redis-py does not annotate these.
 _sentinel: Final[Any] = Sentinel

@@ -238,8 +238,8 @@ def _take_over(conn: Any, link: _Link) -> asyncio.Transport:
     if transport.is_closing() or reader.at_eof() or reader.exception() is not None:
         raise ConnectionLost("the server closed the connection", sent=False)
     if buffered:
-        # Nothing was asked, so nothing can be expected: a protocol that speaks first is not ours.
-        raise TakeoverUnsupported("the server sent bytes nobody asked for")
+        # They answer nothing of ours and would shift every reply by one.
+        raise ConnectionLost("the server sent something nobody asked for", sent=False)
     transport.set_protocol(link)
     transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
     if not transport.is_reading():

@@ -31,6 +31,7 @@ Arg = str | bytes | float | memoryview
 Args = tuple[Arg, ...]
 """One command: its name and arguments. An int is a float to type checkers; it is sent as an int."""
 
+REQUEST_INTERVAL_S: Final = 1.0
 RECONNECT_START_S: Final = 0.02
 RECONNECT_CAP_S: Final = 2.0
 CLOSED: Final = "the connection was closed by its owner"
@@ -79,6 +80,7 @@ class Transport(ABC):
         self._pid = process.pid
         self._is_closed = False
         self._tries = 0
+        self._requested_at = float("-inf")
         self._connecting: asyncio.Task[None] | None = None
 
     @property
@@ -101,6 +103,17 @@ class Transport(ABC):
     @abstractmethod
     def reconnect(self, why: str) -> None:
         """Give this connection up and make another one: outstanding replies fail as `ConnectionLost`."""
+
+    def request_reconnect(self, why: str) -> None:
+        """As `reconnect`, after the replies already here were delivered, and at most once a second.
+
+        For errors that another server may answer better: every caller that meets one asks.
+        """
+        assert self._loop is not None
+        now = self._loop.time()
+        if now - self._requested_at >= REQUEST_INTERVAL_S:
+            self._requested_at = now
+            self._loop.call_soon(self.reconnect, why)
 
     @abstractmethod
     async def _establish(self) -> None:
