@@ -14,16 +14,12 @@ from _thread import get_ident
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-Generator = AsyncGenerator[Any, Any]
+from durable_async.engine.ending import end_generator
 
-MAX_CLOSES = 100
-"""How often a coroutine that answers ``close()`` by awaiting something is closed again before it is given up."""
+Generator = AsyncGenerator[Any, Any]
 
 _collecting: set[int] = set()
 """Ids of the threads that are inside the cycle collector."""
-
-_immortal: list[object] = []
-"""Coroutines that refused to end. Freeing them would run them again and print an error: they are kept instead."""
 
 
 def _watch_collector(phase: str, info: dict[str, int]) -> None:
@@ -69,46 +65,5 @@ class AsyncGenerators:
     def abandon(self) -> None:
         """Close all of them on the spot; whatever they await in ``finally`` just ends."""
         for generator in self.unfinished():
-            close_generator(generator)
+            end_generator(generator)
         self._known.clear()
-
-
-def close_generator(generator: Generator) -> None:
-    """Close an async generator without a loop."""
-    for _ in range(MAX_CLOSES):
-        if getattr(generator, "ag_frame", None) is None:
-            return
-        stepper = generator.aclose()
-        try:
-            stepper.send(None)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # it ended, in whatever way
-            return
-        close_coroutine(stepper)
-    _immortal.append(generator)
-
-
-def close_coroutine(coroutine: Any) -> None:
-    """Close a coroutine; whatever it awaits while it is closed just ends, whatever it raises is dropped.
-
-    Raises:
-        KeyboardInterrupt, SystemExit: if the coroutine raised them.
-    """
-    for _ in range(MAX_CLOSES):
-        try:
-            coroutine.close()
-            return
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except RuntimeError:
-            if _is_finished(coroutine):
-                return
-            # "coroutine ignored GeneratorExit": it awaits in a finally block. The next close ends that await.
-        except BaseException:  # an error of a finally block
-            return
-    _immortal.append(coroutine)
-
-
-def _is_finished(coroutine: Any) -> bool:
-    return getattr(coroutine, "cr_frame", None) is None

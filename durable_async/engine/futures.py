@@ -64,25 +64,25 @@ class LoopHandle(asyncio.Handle):
 
 
 class LoopTimer(asyncio.TimerHandle):
-    """A callback that waits for a time, in the heap of the loop that `on_cancel` belongs to."""
+    """A callback that waits for a time. Light as `LoopHandle` is."""
 
-    __slots__ = ("_on_cancel",)
+    __slots__ = ()
 
     def __init__(
         self,
         when: float,
         callback: Callable[..., object],
         args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
         context: Context,
-        on_cancel: Callable[[], None],
     ) -> None:
         self._when = when
         self._callback = callback
         self._args = args
+        self._loop = loop
         self._context = context
         self._cancelled = False
         self._scheduled = True
-        self._on_cancel = on_cancel
 
     def cancel(self) -> None:
         if not self._cancelled:
@@ -90,7 +90,7 @@ class LoopTimer(asyncio.TimerHandle):
             self._callback = _nothing
             self._args = ()
             if self._scheduled:
-                self._on_cancel()
+                self._loop._timer_handle_cancelled(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'cancelled' if self._cancelled else self._callback!r} at {self._when}>"

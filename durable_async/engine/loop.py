@@ -36,11 +36,14 @@ from threading import get_ident
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from durable_async.engine import guard, ordering
-from durable_async.engine.asyncgens import AsyncGenerators, close_coroutine
+from durable_async.engine.asyncgens import AsyncGenerators
+from durable_async.engine.ending import Abandoned, end_coroutine
 from durable_async.engine.futures import LoopFuture, LoopHandle, LoopTask, LoopTimer
 from durable_async.engine.redelivery import METHOD, Redelivery
 from durable_async.engine.reporting import ReportingLoop
-from durable_async.errors import ControlFlow, DeterminismError
+from durable_async.errors import DeterminismError
+
+__all__ = ["Abandoned", "DeterministicLoop"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -57,10 +60,6 @@ _seeds = count(1)
 
 _KEEP_DONE: Final = 64
 """Finished tasks and cancelled timers that may linger before a purge is worth its cost."""
-
-
-class Abandoned(ControlFlow):
-    """The run has been dropped from memory: nothing can be done in its name any more."""
 
 
 class DeterministicLoop(ReportingLoop):
@@ -160,16 +159,18 @@ class DeterministicLoop(ReportingLoop):
 
     def close(self) -> None:
         """Let go of everything. Tasks that are still pending are abandoned; nothing is awaited. May be repeated."""
-        self._tasks = [task for task in self._tasks if not task.done()]  # reports exceptions never retrieved
+        for task in self._tasks:
+            if getattr(task, "_log_traceback", False):  # what the destructor asks, but now and not some time later
+                self._report("a task of the workflow failed and nobody looked", task.exception(), task=task)
         self.abandon()
 
     def abandon(self) -> None:
         """Drop the run from memory. May be repeated; not while the loop is being stepped.
 
-        Every pending coroutine is closed, newest first, in its own context and with this loop as the running one. From
-        here on nothing can be scheduled: futures made by ``finally`` blocks are never resolved and each ``await`` in
-        them just ends (so code that swallows everything cannot spin), `run_ready` and `advance` raise `Abandoned`,
-        callbacks and timers are dropped silently, and nothing is logged.
+        `Abandoned` is thrown into every pending coroutine, newest first, in its own context and with this loop as the
+        running one. From here on nothing can be scheduled: futures made by ``finally`` blocks are never resolved and
+        each ``await`` in them is answered with `Abandoned` (so code that swallows everything cannot spin), `run_ready`
+        and `advance` raise it, callbacks and timers are dropped silently, and nothing is logged.
 
         Raises:
             KeyboardInterrupt, SystemExit: if a ``finally`` block raised them; the loop is abandoned all the same.
@@ -235,7 +236,7 @@ class DeterministicLoop(ReportingLoop):
         """Call back at the loop's time `when`; at once if that is not in the future."""
         if when is None:
             raise TypeError("when must not be None")
-        timer = LoopTimer(when, callback, args, copy_context() if context is None else context, self._timer_cancelled)
+        timer = LoopTimer(when, callback, args, self, copy_context() if context is None else context)
         if when <= self._now:
             timer._scheduled = False
             self._ready.append(timer)
@@ -258,7 +259,7 @@ class DeterministicLoop(ReportingLoop):
         context: Context | None = None,
         eager_start: bool | None = None,
     ) -> asyncio.Task[T]:
-        """Start a task. Without a name it is ``Task-n``, n counted per loop; it never starts eagerly.
+        """Start a task. Without a name it is ``Task-n``, n counted per loop (not by tasks alone). It never starts eagerly.
 
         The loop keeps unfinished tasks alive, so one whose reference is dropped still runs to its end.
         """
@@ -270,10 +271,11 @@ class DeterministicLoop(ReportingLoop):
         task._home = context
         if name is None:
             name = f"Task-{number - self._base}"
-        LoopTask.__init__(task, coro, loop=self, name=name, context=context)
+        body: Any = coro  # typeshed takes generators here on 3.11 only
+        LoopTask.__init__(task, body, loop=self, name=name, context=context)
         if self._is_closed:  # a finally block of an abandoned body: the task never begins
             _silence(task)
-            close_coroutine(coro)
+            coro.close()
             return task
         tasks = self._tasks
         tasks.append(task)
@@ -339,9 +341,11 @@ class DeterministicLoop(ReportingLoop):
                 return
 
     def _run(self, ready: deque[LoopHandle | LoopTimer]) -> None:
+        handle: LoopHandle | LoopTimer | None = None
         for done in range(self._budget):
             if not ready:
                 self._budget -= done
+                handle = None  # an exception kept by somebody keeps this frame, which must not keep the task
                 return
             handle = ready.popleft()
             if handle._cancelled:
@@ -370,7 +374,7 @@ class DeterministicLoop(ReportingLoop):
         if to > self._now:
             self._now = to
 
-    def _timer_cancelled(self) -> None:
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Purge the heap when most of it is cancelled, or a long run that sets many timeouts would grow for ever."""
         self._cancelled_timers += 1
         if self._cancelled_timers > _KEEP_DONE and self._cancelled_timers * 2 > len(self._timers):
@@ -423,7 +427,7 @@ class DeterministicLoop(ReportingLoop):
         _silence(task)
         _enter_task(self, task)
         try:
-            task._home.run(close_coroutine, task.get_coro())
+            task._home.run(end_coroutine, task.get_coro())
         finally:
             _leave_task(self, task)
 

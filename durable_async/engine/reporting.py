@@ -59,5 +59,5 @@ class ReportingLoop(NoIOLoop):
         error = context.get("exception")
         logger.error(context.get("message", "error in a workflow"), exc_info=error if error is not None else False)
 
-    def _report(self, message: str, error: BaseException, **details: Any) -> None:
+    def _report(self, message: str, error: BaseException | None, **details: Any) -> None:
         self.call_exception_handler({"message": message, "exception": error, **details})
