@@ -253,7 +253,7 @@ def prepare_directory(data_dir: str | os.PathLike[str]) -> Path:
         path = path.resolve(strict=True)
         found = path.stat()
     except (FileExistsError, NotADirectoryError) as error:
-        blocking = error.filename or path
+        blocking = next((above for above in (path, *path.parents) if above.exists()), path)
         raise ConfigurationError(
             f"the data directory {path} cannot be created: {blocking} is a file; remove it, or {way_out}"
         ) from error

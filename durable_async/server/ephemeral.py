@@ -5,6 +5,7 @@ It can be killed, restarted, paused and resumed. It never outlives the process t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -50,9 +51,12 @@ class _Resources:
         guard, self.guard = self.guard, None
         if guard is None:
             return
-        for pipe in (guard.stdin, guard.stdout):
-            if pipe is not None:
-                pipe.close()
+        assert guard.stdin is not None
+        assert guard.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # the server, and so the guard, may have ended by itself
+            os.write(guard.stdin.fileno(), b".")
+        guard.stdin.close()
+        guard.stdout.close()
         guard.wait()
 
     def drop(self) -> None:
