@@ -98,9 +98,14 @@ def _pydantic_misfit(error: Any) -> Misfit:
 
 
 def struct_reader(annotation: Any) -> Callable[[object], object]:
-    """Reads plain data into an annotation that holds msgspec structs."""
+    """Reads plain data into an annotation that holds msgspec structs.
+
+    Raises:
+        Exception: whatever msgspec raises if it does not know the annotation.
+    """
     msgspec: Any = sys.modules["msgspec"]
     convert = msgspec.convert
+    msgspec.msgpack.Decoder(annotation)  # refuses what msgspec does not know, which convert does only when called
 
     def read(value: object) -> object:
         try:

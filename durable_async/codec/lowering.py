@@ -30,6 +30,8 @@ from durable_async.errors import NotSerializable, PayloadTooLarge
 from durable_async.types import ChildTimeoutType
 
 FINGERPRINT_LIMIT: Final = 256 * 1024 * 1024
+_NAN: Final = float("nan")
+"""The one that stands for all signs and payloads of NaN in a fingerprint."""
 
 _KEYS: Final = ATOMS | {str, bytes, date, datetime, time, timedelta, Decimal, UUID, ChildTimeoutType}
 
@@ -44,7 +46,7 @@ def lower(value: object, limit: int, what: str) -> object:
         NotSerializable, PayloadTooLarge: as `Codec.encode`.
     """
     cls = type(value)
-    if cls in ATOMS or (cls is str and len(value) <= limit) or (cls is dict and _is_flat(value, limit)):  # type: ignore[arg-type]
+    if cls in ATOMS or (cls in (str, bytes) and len(value) <= limit) or (cls is dict and _is_flat(value, limit)):  # type: ignore[arg-type]
         return value
     return _run(value, Walk(limit), what)
 
@@ -76,7 +78,10 @@ def is_plain(value: object, limit: int) -> bool:
 def fingerprint(value: object) -> bytes:
     """See `Codec.fingerprint`."""
     cls = type(value)
-    if cls not in CANONICAL_ATOMS and not (cls is str and len(value) <= FINGERPRINT_LIMIT):  # type: ignore[arg-type]
+    if cls is dict and _is_flat(value, FINGERPRINT_LIMIT):  # type: ignore[arg-type]
+        names: dict[str, object] = value  # type: ignore[assignment]
+        value = {name: item if (item := names[name]) == item else _NAN for name in sorted(names)}
+    elif cls not in CANONICAL_ATOMS and not (cls is str and len(value) <= FINGERPRINT_LIMIT):  # type: ignore[arg-type]
         value = _run(value, CanonicalWalk(FINGERPRINT_LIMIT), "value")
     return hashlib.blake2b(pack(value, "value"), digest_size=16).digest()
 
@@ -124,6 +129,8 @@ def _lower(value: object, walk: Walk, depth: int) -> object:
 def _list(value: list[object], walk: Walk, depth: int) -> list[object]:
     walk.enter(depth, len(value))
     atoms = walk.atoms
+    if atoms.issuperset(map(type, value)):
+        return value
     lowered = None
     size = 0
     for index, item in enumerate(value):
@@ -182,7 +189,17 @@ def _canonical_dict(value: dict[object, object], walk: Walk, depth: int) -> obje
     if {*map(type, value)} - {str}:
         return _keyed_dict(value, walk, depth)
     names: dict[str, object] = value  # type: ignore[assignment]
-    return {name: _at(names[name], walk, depth, name) for name in sorted(names)}
+    lowered: dict[str, object] = {}
+    size = 0
+    for name in sorted(names):
+        item = names[name]
+        if type(item) is str:
+            size += len(item)
+            lowered[name] = item
+        else:
+            lowered[name] = _at(item, walk, depth, name)
+    walk.grow(size)
+    return lowered
 
 
 def _at(item: object, walk: Walk, depth: int, key: object) -> object:
@@ -240,7 +257,7 @@ def _pack_key(lowered: object) -> bytes:
 def _ext(code: int, items: list[object], walk: Walk) -> ExtType:
     body = _pack_key(items)
     walk.copy(len(body))
-    return ExtType(code, body)
+    return wire.ext(code, body)
 
 
 def _tuple(value: tuple[object, ...], walk: Walk, depth: int) -> ExtType:
@@ -269,7 +286,7 @@ def _same(value: object, walk: Walk, depth: int) -> object:
 
 
 def _float(value: float, walk: Walk, depth: int) -> float:
-    return float("nan") if walk.canonical and math.isnan(value) else value  # one NaN for all signs and payloads
+    return _NAN if walk.canonical and math.isnan(value) else value
 
 
 def _sized(value: str | bytes, walk: Walk, depth: int) -> object:

@@ -360,20 +360,27 @@ def _mapping(arguments: tuple[Any, ...], names: Names) -> Reader:
 # --- libraries --------------------------------------------------------------------------------------------------------
 
 
+_LIBRARIES: Final = (
+    ("pydantic", foreign.is_model_type, foreign.model_reader),
+    ("msgspec", foreign.is_struct_type, foreign.struct_reader),
+)
+
+
 def _library_reader(annotation: Any) -> Reader | None:
-    """Pydantic's or msgspec's reader, if the annotation holds one of their types or constraints."""
-    for name, holds, make in (
-        ("pydantic", foreign.is_model_type, foreign.model_reader),
-        ("msgspec", foreign.is_struct_type, foreign.struct_reader),
-    ):
-        if name in sys.modules and _mentions(annotation, name, holds):
-            try:
-                return make(annotation)
-            except Exception as error:
-                # The annotation holds something that the library does not know: our own readers try.
-                if holds(annotation) or holds(typing.get_origin(annotation)):
-                    raise TypeError(f"{name} cannot read {annotation!r}: {type(error).__name__}") from error
-    return None
+    """Pydantic's or msgspec's reader, if the annotation holds types or constraints of one of them.
+
+    None if it holds both, or something that the library does not know: our own readers come to the parts.
+    """
+    found = [library for library in _LIBRARIES if library[0] in sys.modules and _mentions(annotation, *library[:2])]
+    if len(found) != 1:
+        return None
+    name, holds, make = found[0]
+    try:
+        return make(annotation)
+    except Exception as error:
+        if holds(annotation) or holds(typing.get_origin(annotation)):
+            raise TypeError(f"{name} cannot read {annotation!r}: {type(error).__name__}") from error
+        return None
 
 
 def _mentions(annotation: Any, library: str, holds: Callable[[object], bool]) -> bool:

@@ -88,12 +88,27 @@ class _Fields:
     def __init__(self, cls: Any, names: dict[Any, Any], make: MakeReader) -> None:
         self._source = (cls, names, make)
         self._readers: dict[str, Reader] | None = None
+        self._required: list[str] = []
 
     def get(self) -> dict[str, Reader]:
         if self._readers is None:
             cls, names, make = self._source
-            self._readers = {name: make(hint, names) for name, hint in _hints(cls).items()}
+            hints = _hints(cls)
+            self._readers = {name: make(hint, names) for name, hint in hints.items()}
+            self._required = [name for name, hint in hints.items() if _is_required(cls, name, hint)]
         return self._readers
+
+    def required(self) -> list[str]:
+        """The keys a TypedDict must have; known after `get`."""
+        return self._required
+
+
+def _is_required(cls: Any, name: str, hint: Any) -> bool:
+    # Where annotations are text (PEP 563), __required_keys__ counts NotRequired ones too.
+    origin = typing.get_origin(hint)
+    if origin in (typing.Required, typing.NotRequired):
+        return origin is typing.Required
+    return name in getattr(cls, "__required_keys__", ())
 
 
 def _construct(cls: Any, values: dict[str, object]) -> Any:
@@ -164,7 +179,7 @@ def _typed_dict(cls: Any, names: dict[Any, Any], make: MakeReader) -> Reader:
     def read(data: object) -> object:
         readers = own.get()
         values = _read_fields(data, cls, readers, readers)
-        for name in cls.__required_keys__:
+        for name in own.required():
             if name not in values:
                 raise _missing(cls, name)
         return {name: values.get(name, item) for name, item in data.items()}  # type: ignore[attr-defined]

@@ -24,6 +24,9 @@ _CLAIM: Final = 2 * 1024 * 1024
 _HEADERS: Final = bytes([*range(0x80, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0xD9), *range(0xDC, 0xE0)])
 """The bytes that begin an array, a map or an extension value. They occur elsewhere too: a count is an upper bound."""
 
+_TIMESTAMPS: Final = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
+"""Headers of the one extension that msgpack reads by itself, into a type of its own. We never write it."""
+
 _TRANSPARENT: Final = frozenset({TUPLE, SET, FROZENSET, MAP})
 
 
@@ -51,11 +54,12 @@ def check(data: bytes, limit: int) -> None:
         CorruptPayload: if it is too deep, truncated, or followed by something.
     """
     size = len(data)
-    if size <= SMALL:
-        return
-    headers = size - len(data.translate(None, _HEADERS))
-    if headers <= MAX_DEPTH and headers * size <= _CLAIM:
-        return
+    if not (b"\xff" in data and any(header in data for header in _TIMESTAMPS)):
+        if size <= SMALL:
+            return
+        headers = size - len(data.translate(None, _HEADERS))
+        if headers <= MAX_DEPTH and headers * size <= _CLAIM:
+            return
     try:
         _walk(data, max_parts(limit), max_copied(limit))
     except IndexError:
@@ -123,7 +127,10 @@ def _walk(data: bytes, most_parts: int, most_copied: int) -> None:
                 raise TooManyParts(f"more than {most_parts} containers")
             if 0xC7 <= first <= 0xD8:
                 header, body = _extension(data, pos, first)
-                if data[pos + header - 1] in _TRANSPARENT:
+                code = data[pos + header - 1]
+                if code > 0x7F:
+                    raise CorruptPayload(f"unknown extension type {code - 256}")
+                if code in _TRANSPARENT:
                     copied += body
                     if copied > most_copied:
                         raise TooManyParts("too much data in nested tuples, sets or dicts with keys other than str")

@@ -60,9 +60,14 @@ _time = struct.Struct(">Qq")
 _delta = struct.Struct(">iII")
 
 
+def ext(code: int, body: bytes) -> ExtType:
+    """An extension value. Its own constructor checks in Python what is known here."""
+    return tuple.__new__(ExtType, (code, body))
+
+
 def ext_int(value: int) -> ExtType:
     """An integer that msgpack's own integers cannot hold."""
-    return ExtType(INT, value.to_bytes(_int_size(value), "big", signed=True))
+    return ext(INT, value.to_bytes(_int_size(value), "big", signed=True))
 
 
 def _int_size(value: int) -> int:
@@ -71,33 +76,34 @@ def _int_size(value: int) -> int:
 
 def ext_datetime(value: datetime, offset: timedelta) -> ExtType:
     """An aware datetime; `offset` is what its zone said."""
-    wall = (value.replace(tzinfo=None) - datetime.min) // _MICROSECOND
-    return ExtType(DATETIME, _pair.pack(wall, offset // _MICROSECOND))
+    day = (value.hour * 3600 + value.minute * 60 + value.second) * 1_000_000 + value.microsecond
+    wall = (value.toordinal() - 1) * _DAY_US + day
+    return ext(DATETIME, _pair.pack(wall, offset // _MICROSECOND if offset else 0))
 
 
 def ext_date(value: date) -> ExtType:
-    return ExtType(DATE, _u32.pack(value.toordinal()))
+    return ext(DATE, _u32.pack(value.toordinal()))
 
 
 def ext_time(value: time, offset: timedelta | None) -> ExtType:
     """A time of day; `offset` is None for a naive one."""
     wall = ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
-    return ExtType(TIME, _u64.pack(wall) if offset is None else _time.pack(wall, offset // _MICROSECOND))
+    return ext(TIME, _u64.pack(wall) if offset is None else _time.pack(wall, offset // _MICROSECOND))
 
 
 def ext_timedelta(value: timedelta) -> ExtType:
-    return ExtType(TIMEDELTA, _delta.pack(value.days, value.seconds, value.microseconds))
+    return ext(TIMEDELTA, _delta.pack(value.days, value.seconds, value.microseconds))
 
 
 def ext_decimal(value: Decimal) -> ExtType:
-    return ExtType(DECIMAL, str(value).encode("ascii"))
+    return ext(DECIMAL, str(value).encode("ascii"))
 
 
 def ext_uuid(value: UUID) -> ExtType:
-    return ExtType(UUID_, value.bytes)
+    return ext(UUID_, value.bytes)
 
 
-EXT_SENTINEL: Final = ExtType(SENTINEL, b"")
+EXT_SENTINEL: Final = ext(SENTINEL, b"")
 
 
 # Reusing packers saves most of the cost of a small value, but one that is in use (by another thread, or by a finaliser
