@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from durable_async.codec import encode_error, pack_error, pack_failure, unpack_error, unpack_failure
+from durable_async.codec import (
+    encode_error,
+    errorinfo_from_data,
+    errorinfo_to_data,
+    pack_failure,
+    unpack_failure,
+    wire,
+)
 from durable_async.engine.children import Child
 from durable_async.engine.records import LETTERS
 from durable_async.errors import (
@@ -28,6 +35,20 @@ if TYPE_CHECKING:
 
 OWN_FAILURES = (StepTimeout, StepInterrupted, NonRetryable, NotSerializable, PayloadTooLarge, InvalidInput)
 """What the engine itself raises for a step: always rebuilt as itself."""
+
+
+def pack_error(info: ErrorInfo) -> bytes:
+    """An error as the outcome of a failed run holds it."""
+    return wire.pack([errorinfo_to_data(info)])
+
+
+def unpack_error(data: bytes) -> ErrorInfo:
+    """The error of a failed run.
+
+    Raises:
+        CorruptPayload: if the bytes are none.
+    """
+    return errorinfo_from_data(wire.unpack(data)[0])
 
 
 async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:

@@ -83,7 +83,7 @@ _TRUSTED: Final = frozenset(
         *("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport"),
         # Log handlers may open their file late, and tracebacks read source lines.
         *("logging", "linecache"),
-        # Zone data is as constant as code, and every aware datetime needs it.
+        # Zone data is as constant as code, and every aware datetime needs it. (See also `_is_harmless_file`.)
         *("zoneinfo", "pytz", "dateutil"),
         # A debugger stopped in a body is a person's doing.
         *("pdb", "bdb", "pydevd", "_pydevd_bundle", "debugpy"),
@@ -177,8 +177,8 @@ def _judge(event: str) -> str | None:
 
 
 def _refuse(event: str, what: str, args: tuple[Any, ...]) -> None:
-    """Raise, unless the I/O is done on behalf of a trusted module, or wraps a file descriptor already open."""
-    if event == "open" and isinstance(args[0], int):
+    """Raise, unless the I/O is done on behalf of a trusted module."""
+    if event == "open" and _is_harmless_file(args[0]):
         return
     frame = sys._getframe(1)
     while frame is not None and frame.f_code not in _boundaries:
@@ -187,6 +187,14 @@ def _refuse(event: str, what: str, args: tuple[Any, ...]) -> None:
             return
         frame = frame.f_back  # type: ignore[assignment]  # typeshed: f_back may be None, which ends the loop
     raise DeterminismError(f"{what} ({event}) in a workflow body cannot be replayed; move it into a @step")
+
+
+def _is_harmless_file(path: object) -> bool:
+    """A file descriptor already open, or zone data, which C code opens without a frame to tell it by."""
+    if isinstance(path, int):
+        return True
+    zoneinfo = sys.modules.get("zoneinfo")
+    return zoneinfo is not None and isinstance(path, str) and path.startswith(zoneinfo.TZPATH)
 
 
 class _Checked:

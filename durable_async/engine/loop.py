@@ -259,7 +259,7 @@ class DeterministicLoop(ReportingLoop):
         context: Context | None = None,
         eager_start: bool | None = None,
     ) -> asyncio.Task[T]:
-        """Start a task. Without a name it is ``Task-n``, n counted per loop (not by tasks alone). It never starts eagerly.
+        """Start a task; never eagerly. Without a name it is ``Task-n``, n counted per loop, but not by tasks alone.
 
         The loop keeps unfinished tasks alive, so one whose reference is dropped still runs to its end.
         """
@@ -384,7 +384,7 @@ class DeterministicLoop(ReportingLoop):
 
     def _redeliver(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> asyncio.Handle:
         if self._redelivery is None:
-            self._redelivery = Redelivery(self.call_soon, lambda: (self._number, len(self.tasks)))
+            self._redelivery = Redelivery(self.call_soon, lambda: [hash(task) for task in self.tasks])
         handle = LoopHandle(self._redelivery.deliver, (callback, *args), context)
         self._ready.append(handle)
         return handle

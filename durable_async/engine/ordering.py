@@ -62,13 +62,11 @@ def _number_of(self: Any) -> int:
 
     It is chosen once and kept, so that it does not change when the object travels between loops.
     """
-    try:
-        return self.__dict__["_durable_hash"]  # type: ignore[no-any-return]  # a __dict__ holds anything
-    except KeyError:
+    number: int | None = getattr(self, "_durable_hash", None)
+    if number is None:
         loop = _deterministic()
-        number: int = object.__hash__(self) if loop is None else loop.next_number()
-        self.__dict__["_durable_hash"] = number
-        return number
+        number = self._durable_hash = object.__hash__(self) if loop is None else loop.next_number()
+    return number
 
 
 class OrderedSet(dict[Any, None]):

@@ -186,7 +186,7 @@ class Want(enum.StrEnum):
 class Turn:
     """What a run wants done now: one commit, and the steps to launch once it is acknowledged."""
 
-    list: list[Entry]
+    entries: list[Entry]
     want: str
     payload: bytes = b""
     due_ms: int | None = None

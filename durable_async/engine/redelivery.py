@@ -31,11 +31,11 @@ class Redelivery:
     __slots__ = ("_call_soon", "_counts", "_parked", "_progress", "_seen", "_swept")
 
     def __init__(self, call_soon: Callable[..., object], progress: Callable[[], object]) -> None:
-        """`progress` returns a value that differs whenever a task has begun or ended since."""
+        """`progress` returns a value that differs from an earlier one if other tasks are unfinished now."""
         self._call_soon = call_soon
         self._progress = progress
-        self._counts: dict[int, int] = {}
-        self._seen: dict[int, object] = {}
+        self._counts: dict[object, int] = {}
+        self._seen: dict[object, object] = {}
         self._parked: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._swept = False
 
@@ -85,6 +85,6 @@ class Redelivery:
             self._call_soon(callback, *args)
 
 
-def _scope_of(callback: Callable[..., object]) -> int:
-    """A key for the scope, valid as long as the callback is alive: it is the bound method's ``self``."""
-    return id(getattr(callback, "__self__", callback))
+def _scope_of(callback: Callable[..., object]) -> object:
+    """The scope itself, not its id: a count must not pass to the next scope that happens to get the same address."""
+    return getattr(callback, "__self__", callback)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from durable_async.codec import wire
+from durable_async.codec.flat import pack_flat
 
 NO_PARENT = ("", "", "")
 
@@ -49,7 +49,7 @@ class NewRun:
             values += ["client", self.client]
         if self.version is not None:
             values += ["version", self.version]
-        return wire.pack(values)
+        return pack_flat(values)
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class Commit:
     seq: int
     entry: str
     want: str
-    list: list[tuple[str, bytes]] = field(default_factory=list)
+    lines: list[tuple[str, bytes]] = field(default_factory=list)
     payload: bytes = b""
     due_ms: int | None = None
     sets: list[Any] = field(default_factory=list)

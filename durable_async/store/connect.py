@@ -204,7 +204,8 @@ class ConnectionSpec:
         where = self.url.location
         text = self._clean(error)
         known = redis.exceptions
-        if _caused_by(error, ssl.SSLCertVerificationError):
+        error = _first(error, (known.AuthenticationError, known.NoPermissionError, known.InvalidResponse)) or error
+        if _first(error, ssl.SSLCertVerificationError) is not None:
             raise ConfigurationError(
                 f"the certificate of the server at {where} is not trusted: {text}; set ssl_ca_certs in the store URL"
             ) from None
@@ -212,7 +213,7 @@ class ConnectionSpec:
             raise ConfigurationError(f"the server at {where} refused the user name or password: {text}") from None
         if isinstance(error, known.InvalidResponse):
             raise ConfigurationError(f"what listens at {where} is not a Redis or Valkey server") from None
-        if isinstance(error, known.ResponseError) and "DB index" in text:
+        if "DB index" in text:
             raise ConfigurationError(f"the server at {where} has no database {self.url.db}") from None
         if "Protocol Error" in text or isinstance(error, UnicodeDecodeError):
             raise ConfigurationError(f"what listens at {where} is not a Redis or Valkey server") from None
@@ -244,14 +245,13 @@ class _Provider(CredentialProvider):
         return await asyncio.to_thread(self._credentials)
 
 
-def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
-    seen = 0
-    while error is not None and seen < 10:
-        if isinstance(error, kind):
-            return True
+def _first(error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]) -> Exception | None:
+    """The nearest of these kinds, itself or behind it: redis-py wraps what a unix socket's handshake raises."""
+    for _ in range(10):
+        if error is None or isinstance(error, kinds):
+            return error
         error = error.__cause__ or error.__context__
-        seen += 1
-    return False
+    return None
 
 
 async def _assert_primary(conn: Any) -> None:

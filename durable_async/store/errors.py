@@ -176,8 +176,9 @@ def classify(error: BaseException) -> Verdict:
 
 
 def _of_reply(error: ServerError) -> Verdict:
-    if error.code == "ERR":
+    row = TABLE.get(error.code)
+    if row is None or error.code == "ERR":
         for pattern, found in _TEXTS:
             if pattern.search(error.text):
                 return found
-    return TABLE.get(error.code) or Verdict(Kind.BUG, error.code)
+    return row if row is not None else Verdict(Kind.BUG, error.code)

@@ -26,7 +26,7 @@ log = logging.getLogger("durable_async.store")
 
 START_S: Final = 0.02
 NoScript = Callable[[Args], Args | None]
-"""Given ``(b"EVALSHA", sha, ...)``: the same command as EVAL with the source, or None if it does not know the script."""
+"""Given ``("EVALSHA", sha, ...)``: the same as EVAL with the source, or None if it does not know the script."""
 
 
 class Caller:

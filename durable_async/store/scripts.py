@@ -18,7 +18,7 @@ from durable_async.store.status import Answer
 _SLOT = re.compile(r"^local (\w+) = (KEYS|ARGV)\[(\d+)\]$", re.MULTILINE)
 _INCLUDE = re.compile(r'^--- @include "([\w/]+)"$', re.MULTILINE)
 _STATUS = re.compile(r"\bSTATUS\.(\w+)\b")
-_COMPUTED = {"KEYS": re.compile(r"KEYS\[(?!\d)|#KEYS|unpack\(KEYS"), "ARGV": re.compile(r"ARGV\[(?!\d)|#ARGV|unpack\(ARGV")}
+_COMPUTED = {kind: re.compile(rf"{kind}\[(?!\d+\])|#{kind}\b|unpack\({kind}\b") for kind in ("KEYS", "ARGV")}
 _OPTIONAL = {"KEYS": re.compile(r"KEYS\[(\d+)\]"), "ARGV": re.compile(r"ARGV\[(\d+)\]")}
 
 Arg = str | bytes | int

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from durable_async.codec import wire
+from durable_async.codec.flat import pack_flat
 from durable_async.errors import RunNotFound
 from durable_async.store.commands import Commit, NewRun, Standing
 from durable_async.store.gather import gather_calls
@@ -96,13 +96,13 @@ class Store:
         id = c.id
         keys = [k.run_prefix + id, k.journal_prefix + id, k.inbox_prefix + id, k.timers, k.walks]
         has_parent = bool(c.parent[0]) and c.want not in ("go", "park", "block")
-        counts = f"{len(c.list)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {int(has_parent)}"
+        counts = f"{len(c.lines)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {int(has_parent)}"
         due = "" if c.due_ms is None else c.due_ms
-        packed = wire.pack(c.sets) if c.sets else b""
+        packed = pack_flat(c.sets) if c.sets else b""
         args: list[Any] = [
             self.given_now, id, c.epoch, c.nonce, c.seq, c.entry, c.want, due, packed, c.payload, counts, PAGE
         ]  # fmt: skip
-        for item in c.list:
+        for item in c.lines:
             args += item
         if c.children:
             keys += (k.children_prefix + id, k.index)

@@ -45,6 +45,7 @@ class MuxTransport(Transport):
 
     @property
     def is_connected(self) -> bool:
+        """Whether a command submitted now would be sent."""
         return self._link is not None
 
     @property
@@ -58,6 +59,7 @@ class MuxTransport(Transport):
         return self._link is not None and self._link.is_paused
 
     def submit(self, args: Args, on_reply: Reply) -> None:
+        """As `Transport.submit`."""
         loop = self._loop
         if running_loop() is not loop or loop is None or self._pid != process.pid:
             self._refuse()
@@ -73,6 +75,7 @@ class MuxTransport(Transport):
             loop.call_soon(link.flush)  # type: ignore[union-attr]
 
     def reconnect(self, why: str) -> None:
+        """As `Transport.reconnect`."""
         if self._link is not None:
             self._link.drop(why)
 

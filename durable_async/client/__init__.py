@@ -1,0 +1,1 @@
+"""What an application uses from outside: `Durable`, handles and queries."""

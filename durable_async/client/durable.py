@@ -1,0 +1,505 @@
+"""`Durable`: the entrance for applications."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from durable_async.client.handle import Handle
+from durable_async.client.queries import Queries
+from durable_async.client.registration import collect, spec_of
+from durable_async.client.session import Session
+from durable_async.client.settings import Settings
+from durable_async.codec import Codec, MsgpackCodec, roundtrip
+from durable_async.engine.records import Outcome, event_body, start_record
+from durable_async.engine.spec import WorkflowSpec
+from durable_async.errors import ConfigurationError, RunNotWaiting, WorkflowIdConflict
+from durable_async.store.commands import NewRun
+from durable_async.store.status import Answer
+from durable_async.types import (
+    Duration,
+    HistoryEvent,
+    Limits,
+    Page,
+    RunInfo,
+    RunTree,
+    Status,
+    check_label,
+    check_name,
+    check_queue,
+    check_run_id,
+    days,
+    to_ms,
+)
+from durable_async.worker.worker import Worker, WorkerSettings
+from durable_async.workflow.definitions import Workflow
+
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+CONFLICTS = ("join", "raise")
+DEADLINE_S = 30.0
+"""How long a call keeps trying while the store is in trouble."""
+MAX_REASON = 1_000
+
+
+class Durable:
+    """A client of one namespace, which can also run workers.
+
+    Entering it opens the connection, leaving it closes it; one instance may be entered from several places of one
+    process, and closes with the last. It belongs to the event loop in which it was entered.
+
+    Args:
+        url: `redis:// rediss:// unix:// redis+sentinel://`; by default `$DURABLE_URL`, else an embedded server in
+            ``.durable`` of the working directory.
+        workflows: workflows and modules that hold some; what workers of this object run, and what `start` knows by name.
+        namespace: runs of other namespaces on the same server are invisible.
+        codec: how payloads are stored; by default `MsgpackCodec()`.
+        retention: how long an ended root run and its tree stay readable.
+        limits: bounds of sizes, depth and patience.
+        lifespan: an async context manager factory that wraps each worker.
+        settings: instead of the environment's.
+
+    Raises:
+        ConfigurationError: if the URL or the workflows cannot be used. Nothing is connected yet.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        workflows: Iterable[Any] = (),
+        namespace: str | None = None,
+        codec: Codec | None = None,
+        retention: Duration = days(3),
+        limits: Limits | None = None,
+        lifespan: Any = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings if settings is not None else Settings.from_env()
+        self.namespace = check_queue(namespace or self.settings.namespace or "durable", "namespace")
+        self.codec: Codec = codec if codec is not None else MsgpackCodec()
+        self.limits = limits if limits is not None else Limits()
+        self._retention_ms = to_ms(retention, "retention")
+        self._workflows = collect(workflows)
+        self._worker_lifespan = lifespan
+        self._session = Session(url or self.settings.url, self.namespace)
+
+    # ------------------------------------------------------------------ life
+
+    async def __aenter__(self) -> Self:
+        await self._session.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.leave()
+
+    @property
+    def url(self) -> str | None:
+        """Where the store is, without its password; None for an embedded server that has not been started."""
+        return self._session.shown_url
+
+    @property
+    def workflows(self) -> dict[str, Workflow[Any, Any]]:
+        """The registered workflows by name."""
+        return dict(self._workflows)
+
+    def register(self, *workflows: Any) -> None:
+        """Adds workflows or modules; workers that were started before do not learn of them."""
+        self._workflows = collect([*self._workflows.values(), *workflows])
+
+    def _specs(self) -> dict[str, WorkflowSpec]:
+        return {name: workflow.spec for name, workflow in self._workflows.items()}
+
+    def _queries(self) -> Queries:
+        return Queries(self._session.store, self.codec, self._specs(), deadline_s=DEADLINE_S)
+
+    # ------------------------------------------------------------------ runs
+
+    @overload
+    async def start(
+        self,
+        workflow: Workflow[InputT, OutputT],
+        input: InputT | None = None,
+        *,
+        id: str | None = None,
+        queue: str | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        retention: Duration | None = None,
+        on_conflict: str = "join",
+    ) -> Handle[OutputT]: ...
+    @overload
+    async def start(
+        self,
+        workflow: str,
+        input: Any = None,
+        *,
+        id: str | None = None,
+        queue: str | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        retention: Duration | None = None,
+        on_conflict: str = "join",
+    ) -> Handle[Any]: ...
+    async def start(
+        self,
+        workflow: Workflow[Any, Any] | str,
+        input: Any = None,
+        *,
+        id: str | None = None,
+        queue: str | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        retention: Duration | None = None,
+        on_conflict: str = "join",
+    ) -> Handle[Any]:
+        """Starts a run; once this returns it reaches exactly one end, as long as the store keeps what it acknowledged.
+
+        Args:
+            workflow: a workflow, or the name of a registered one.
+            input: its input, checked here against the annotation.
+            id: names the run; by default a random one. The same id with the same workflow and input joins the run that
+                has it, whatever its state.
+            queue: where it runs; by default the workflow's own queue.
+            delay: how long it waits before it starts, as a ``timedelta`` or seconds.
+            at: when it starts, as an aware datetime; a time that has passed is at once.
+            retention: how long it stays readable after its end.
+            on_conflict: `join` (default), or `raise` to refuse any id that exists.
+
+        Raises:
+            WorkflowIdConflict: if the id belongs to another workflow or input, or exists and `on_conflict` is `raise`.
+            InvalidInput: if the input does not fit the annotation.
+            NotSerializable, PayloadTooLarge: if it cannot be stored.
+            TypeError: if the workflow takes no input and one is given.
+            UnknownWorkflow: if no workflow of this name is registered.
+            StoreUnavailable: if the store cannot be reached; the run may have been started: start it again with the
+                same id.
+        """
+        spec = spec_of(self._workflows, workflow)
+        id = f"{uuid.uuid4().hex}" if id is None else check_name(id, "id")
+        payload, digest = self._encode_input(spec, input)
+        if on_conflict not in CONFLICTS:
+            raise ValueError(f"on_conflict must be one of {CONFLICTS}, got {on_conflict!r}")
+        session = self._session
+        listener = session.listener
+        await listener.ensure()
+        waiter = listener.waiter(id)
+        keep = retention if retention is not None else spec.retention
+        run = NewRun(
+            id=id,
+            workflow=spec.name,
+            queue=check_queue(queue) if queue is not None else spec.queue,
+            digest=digest,
+            start=start_record(payload),
+            retention_ms=self._retention_ms if keep is None else to_ms(keep, "retention"),
+            delay_ms=_delay_ms(delay, at),
+            client=listener.client_id,
+            version=spec.version,
+        )
+        reply = await session.store.start_run(run, deadline_s=DEADLINE_S)
+        is_new = reply[0] == Answer.OK
+        if not is_new:
+            self._check_conflict(run, reply, on_conflict)
+        handle: Handle[Any] = Handle(self, id, spec.output_type, waiter=waiter)
+        handle._is_registered = is_new
+        return handle
+
+    def _encode_input(self, spec: WorkflowSpec, input: object) -> tuple[bytes, bytes]:
+        if not spec.takes_input:
+            if input is not None:
+                raise TypeError(f"workflow {spec.name!r} takes no input, got {type(input).__name__}")
+            return b"", self.codec.fingerprint(None)
+        if input is None and spec.has_default:
+            return b"", self.codec.fingerprint(None)
+        payload, _ = roundtrip(self.codec, input, spec.input_type, self.limits.payload, "input")
+        return payload, self.codec.fingerprint(input)
+
+    def _check_conflict(self, run: NewRun, reply: Sequence[Any], on_conflict: str) -> None:
+        _, workflow, digest, _status = reply
+        if on_conflict == "raise":
+            raise WorkflowIdConflict(f"a run with the id {run.id!r} exists; use another id, or on_conflict='join'")
+        if workflow.decode() != run.workflow:
+            raise WorkflowIdConflict(
+                f"the id {run.id!r} belongs to a run of workflow {workflow.decode()!r}, not {run.workflow!r}; use another id"
+            )
+        if digest != run.digest:
+            raise WorkflowIdConflict(
+                f"the id {run.id!r} belongs to a run of {run.workflow!r} with another input; use another id"
+            )
+
+    def run(self, id: str, wf: Workflow[Any, OutputT] | None = None) -> Handle[OutputT]:
+        """A handle on a run by its id; no I/O until it is asked. `wf` gives the type of its result."""
+        check_run_id(id)
+        return Handle(self, id, wf.spec.output_type if wf is not None else Any)
+
+    async def _outcome(self, handle: Handle[Any]) -> Outcome:
+        listener = self._session.listener
+        if handle._waiter is None:
+            handle._waiter = listener.waiter(handle.id)
+        return await listener.outcome(handle._waiter, is_registered=handle._is_registered)
+
+    async def get(self, id: str) -> RunInfo:
+        """A snapshot of one run.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        """
+        return await self._queries().get(check_run_id(id))
+
+    async def list(
+        self,
+        *,
+        status: Any = None,
+        workflow: str | None = None,
+        queue: str | None = None,
+        id_prefix: str | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[RunInfo]:
+        """A page of runs, newest first. All filters must hold; `status` is one or several.
+
+        Not guaranteed: that a run created while pages are read is on none or one of them.
+
+        Raises:
+            ValueError: if a filter, the limit (1 to 1,000) or the cursor makes no sense.
+        """
+        return await self._queries().list(
+            status=_statuses(status),
+            workflow=workflow,
+            queue=queue,
+            id_prefix=id_prefix,
+            parent=None if parent is None else check_run_id(parent, "parent"),
+            top_level=top_level,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def list_children(self, id: str, *, status: Any = None) -> list[RunInfo]:
+        """The children of a run, oldest first; `status` is one or several.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        """
+        return await self._queries().children(check_run_id(id), _statuses(status))
+
+    async def tree(self, id: str) -> RunTree:
+        """A run with all its descendants.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        """
+        return await self._queries().tree(check_run_id(id))
+
+    async def history(self, id: str) -> list[HistoryEvent]:
+        """What happened to a run, in order: steps, failed attempts, children, events, timers, its end.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        """
+        return await self._queries().history(check_run_id(id))
+
+    async def cancel(self, id: str, reason: str = "") -> bool:
+        """Cancels a run and, by durable work that does not depend on the caller, its whole subtree.
+
+        Returns: True if this call did it: the run ends `cancelled` whatever its body returns. False if it had ended or
+        been cancelled before.
+
+        Raises:
+            RunNotFound: if there is no such run.
+            ValueError: if the reason is no text of at most 1,000 characters.
+        """
+        check_run_id(id)
+        reason = _check_reason(reason)
+        session = self._session
+        grace_ms = round(self.limits.cancel_grace * 1000)
+        did, clients = await session.store.cancel_run(id, reason, secrets.token_hex(8), grace_ms)
+        self._tell(clients, id, reason)
+        return did
+
+    async def terminate(self, id: str, reason: str = "") -> bool:
+        """Ends a run and its subtree at once: no cleanup code runs. It is `cancelled`, its reason `terminated: …`.
+
+        Returns: False if it had ended.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        """
+        check_run_id(id)
+        text = f"terminated: {_check_reason(reason)}"
+        did, clients = await self._session.store.settle_run(id, "terminate", "cancelled", text.encode())
+        self._tell(clients, id, text)
+        return did
+
+    def _tell(self, clients: str, id: str, reason: str) -> None:
+        for client in clients.split():
+            self._session.store.push_results(client, (id, b"cancelled\n" + reason.encode()))
+
+    async def send_event(self, id: str, name: str, payload: Any = None, *, event_id: str | None = None) -> None:
+        """Sends an event; it is kept until a wait consumes it or the run ends.
+
+        Args:
+            id: the run.
+            name: any text of 1 to 128 characters.
+            payload: its value.
+            event_id: the same id twice is one event in a run's life; by default each call is one.
+
+        Raises:
+            RunNotFound: if there is no such run.
+            RunNotWaiting: if it has ended, or its inbox is full.
+            NotSerializable, PayloadTooLarge: if the payload cannot be stored.
+        """
+        check_run_id(id)
+        check_label(name, "event name")
+        token = secrets.token_hex(8) if event_id is None else check_label(event_id, "event_id")
+        data = self.codec.encode(payload, limit=self.limits.payload, what="payload")
+        answer = await self._session.store.send_event(id, token, event_body(name, data), self.limits.inbox)
+        if answer is Answer.DONE:
+            raise RunNotWaiting(f"run {id} has ended: it takes no event")
+        if answer is Answer.FULL:
+            raise RunNotWaiting(f"{self.limits.inbox} messages already wait for run {id}; it takes no more for now")
+
+    # ------------------------------------------------------------------ workers
+
+    def make_worker(self, settings: WorkerSettings) -> Worker:
+        """A worker of this namespace, not yet started. The embedding `worker()` is what applications want."""
+        if not self._workflows:
+            raise ConfigurationError("no workflow is registered: pass Durable(workflows=[...])")
+        session = self._session
+        return Worker(
+            session.spec,
+            session.keys,
+            self._specs(),
+            settings,
+            codec=self.codec,
+            limits=self.limits,
+            retention_ms=self._retention_ms,
+        )
+
+    def worker_settings(self, **given: Any) -> WorkerSettings:
+        """Worker settings from the arguments that are not None, then the environment, then the defaults."""
+        env = self.settings
+        chosen: dict[str, Any] = {
+            "queues": env.queues,
+            "concurrency": env.concurrency,
+            "max_resident": env.max_resident,
+            "drain_timeout": env.drain_timeout,
+            "lease": env.lease,
+        }
+        chosen.update({k: v for k, v in given.items() if v is not None})
+        if isinstance(chosen["queues"], str):
+            chosen["queues"] = (chosen["queues"],)
+        return WorkerSettings(**{k: v for k, v in chosen.items() if v is not None})
+
+    @asynccontextmanager
+    async def worker(
+        self,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        *,
+        max_resident: int | None = None,
+        drain_timeout: float | None = None,
+        lease: float | None = None,
+        name: str | None = None,
+    ) -> AsyncIterator[Worker]:
+        """A worker in this process; leaving the context drains it.
+
+        Args:
+            queues: what it serves; by default `("default",)`.
+            concurrency: runs that may be active at once; by default 100.
+            max_resident: parked runs kept in memory; by default 10,000. 0 makes every await a replay.
+            drain_timeout: seconds that running steps get at the end; by default 30.
+            lease: seconds of silence after which other workers take over; by default 15.
+            name: shown by `workers()`.
+
+        Raises:
+            ConfigurationError: if a value makes no sense or no workflow is registered.
+            StoreUnavailable, IncompatibleServer: if the store cannot be used.
+        """
+        settings = self.worker_settings(
+            queues=queues,
+            concurrency=concurrency,
+            max_resident=max_resident,
+            drain_timeout=drain_timeout,
+            lease=lease,
+            name=name,
+        )
+        async with self:
+            worker = self.make_worker(settings)
+            async with _entered(self._worker_lifespan, self):
+                await worker.start()
+                try:
+                    yield worker
+                finally:
+                    await worker.stop()
+
+    def lifespan(self, worker: bool = False, **options: Any) -> Any:
+        """For ``FastAPI(lifespan=durable.lifespan())``: opens the client with the application; `worker=True` also runs
+        a worker in its process, which is for development."""
+
+        @asynccontextmanager
+        async def span(app: Any) -> AsyncIterator[None]:
+            async with self:
+                if worker:
+                    async with self.worker(**options):
+                        yield
+                else:
+                    yield
+
+        return span
+
+
+@asynccontextmanager
+async def _entered(lifespan: Any, durable: Durable) -> AsyncIterator[None]:
+    if lifespan is None:
+        yield
+        return
+    context: AbstractAsyncContextManager[Any] = lifespan(durable)
+    async with context:
+        yield
+
+
+def _delay_ms(delay: Duration | None, at: datetime | None) -> int:
+    if delay is not None and at is not None:
+        raise ValueError("pass delay or at, not both")
+    if delay is not None:
+        return to_ms(delay, "delay")
+    if at is None:
+        return 0
+    if at.tzinfo is None:
+        raise ValueError("at must be an aware datetime; add a tzinfo")
+    return max(0, to_ms(max(0.0, (at - datetime.now(UTC)).total_seconds()), "at"))
+
+
+def _statuses(status: Any) -> frozenset[Status] | None:
+    if status is None:
+        return None
+    given = [status] if isinstance(status, str) else list(status)
+    try:
+        return frozenset(Status(s) for s in given)
+    except ValueError:
+        raise ValueError(f"status must be one or several of {', '.join(Status)}; got {status!r}") from None
+
+
+def _check_reason(reason: object) -> str:
+    if not isinstance(reason, str) or len(reason) > MAX_REASON:
+        raise ValueError(f"reason must be a str of at most {MAX_REASON} characters")
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        raise ValueError("reason holds a lone surrogate and cannot be stored") from None
+    return reason
+
+

@@ -1,0 +1,174 @@
+"""Waits for runs to end: results are pushed to this client's own stream by whoever ended the run.
+
+The stream is a hint with a short life. A client that missed one (its stream was trimmed, expired, or the worker died
+before the push) asks the store itself every few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from time import monotonic
+from typing import Any
+from weakref import WeakValueDictionary
+
+from durable_async.engine.records import LETTERS, Outcome, parse_outcome
+from durable_async.errors import CorruptPayload, RunNotFound, StoreUnavailable
+from durable_async.store.connect import ConnectionSpec
+from durable_async.store.errors import ConnectionLost, ServerError
+from durable_async.store.status import Answer
+from durable_async.store.store import Store
+from durable_async.store.transport import open_transport
+from durable_async.store.transport_base import Transport
+
+log = logging.getLogger("durable_async.client")
+
+BLOCK_MS = 5_000
+STREAM_TTL_S = 60
+REFRESH_S = 15.0
+LOOK_S = 3.0
+"""How often a waiting client looks by itself."""
+TERMINAL = frozenset(LETTERS.values())
+
+
+class Waiter:
+    """What a handle leaves with the listener: the place where a pushed outcome arrives."""
+
+    __slots__ = ("__weakref__", "future", "id", "outcome")
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.outcome: Outcome | None = None
+        self.future: asyncio.Future[None] | None = None
+
+    def settle(self, outcome: Outcome) -> None:
+        """The run has ended."""
+        if self.outcome is None:
+            self.outcome = outcome
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+
+class Listener:
+    """One client's stream and those who wait on it. Opened at the first need."""
+
+    def __init__(self, spec: ConnectionSpec, store: Store) -> None:
+        self.client_id = secrets.token_hex(8)
+        self._spec = spec
+        self._store = store
+        self._waiters: WeakValueDictionary[str, Waiter] = WeakValueDictionary()
+        self._transport: Transport | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._opening: asyncio.Lock = asyncio.Lock()
+
+    async def ensure(self) -> None:
+        """Makes the stream, so that pushes find it, and starts to read it."""
+        if self._tasks:
+            return
+        async with self._opening:
+            if self._tasks:
+                return
+            self._transport = await open_transport(
+                self._spec, role="client-results", reply_timeout_s=2 * BLOCK_MS / 1000 + 5
+            )
+            await self._touch()
+            loop = asyncio.get_running_loop()
+            self._tasks = [loop.create_task(self._read()), loop.create_task(self._look())]
+
+    def waiter(self, id: str) -> Waiter:
+        """The waiter of a run, shared by all handles of this client."""
+        waiter = self._waiters.get(id)
+        if waiter is None:
+            waiter = self._waiters[id] = Waiter(id)
+        return waiter
+
+    async def outcome(self, waiter: Waiter, *, is_registered: bool) -> Outcome:
+        """Waits until the run has ended; cancelling this touches nothing but the wait.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        """
+        await self.ensure()
+        if waiter.outcome is None and not is_registered:
+            await self._ask(waiter)
+        while waiter.outcome is None:
+            if waiter.future is None or waiter.future.done():
+                waiter.future = asyncio.get_running_loop().create_future()
+            await asyncio.shield(waiter.future)
+            if waiter.outcome is None:
+                await self._ask(waiter)
+        return waiter.outcome
+
+    async def _ask(self, waiter: Waiter) -> None:
+        """Registers for the run's end, or learns that it has come."""
+        reply = await self._store.subscribe_client(waiter.id, self.client_id)
+        if reply[0] == Answer.GONE:
+            raise RunNotFound(f"no run has the id {waiter.id!r}; its retention may be over")
+        if reply[0] == Answer.ENDED:
+            waiter.settle(parse_outcome(reply[1]))
+
+    async def _touch(self) -> None:
+        key = self._store.keys.client(self.client_id)
+        await self._store.caller.call(("XADD", key, "MAXLEN", "~", 1000, "*", "", ""))
+        await self._store.caller.call(("EXPIRE", key, STREAM_TTL_S))
+
+    async def _read(self) -> None:
+        key = self._store.keys.client(self.client_id)
+        last: bytes | str = "0"
+        refreshed = monotonic()
+        assert self._transport is not None
+        while True:
+            try:
+                if monotonic() - refreshed > REFRESH_S:
+                    refreshed = monotonic()
+                    await self._touch()
+                reply = await self._transport.call("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1000, "STREAMS", key, last)
+                for _, entries in reply or ():
+                    for last, pairs in entries:
+                        self._pushed(pairs)
+            except ConnectionLost:
+                await asyncio.sleep(0.2)
+            except (ServerError, StoreUnavailable) as error:
+                log.warning("waiting for results was interrupted: %s", error)
+                await asyncio.sleep(1.0)
+
+    def _pushed(self, pairs: list[Any]) -> None:
+        for at in range(0, len(pairs), 2):
+            waiter = self._waiters.get(pairs[at].decode(errors="replace"))
+            if waiter is None:
+                continue
+            status, newline, payload = pairs[at + 1].partition(b"\n")
+            if newline and status.decode(errors="replace") in TERMINAL:
+                waiter.settle(Outcome(status.decode(), payload))
+            elif waiter.future is not None and not waiter.future.done():
+                waiter.future.set_result(None)  # too large to travel along, or forged: look
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for waiter in list(self._waiters.values()):
+                if waiter.future is not None and not waiter.future.done() and waiter.outcome is None:
+                    try:
+                        await self._ask(waiter)
+                    except RunNotFound as error:
+                        waiter.future.set_exception(error)
+                    except (ServerError, StoreUnavailable, CorruptPayload) as error:
+                        log.warning("looking for the end of run %s failed: %s", waiter.id, error)
+
+    async def close(self) -> None:
+        """Stops reading and removes the stream; waits under way fail."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for waiter in list(self._waiters.values()):
+            if waiter.future is not None and not waiter.future.done():
+                waiter.future.set_exception(StoreUnavailable("the client was closed while waiting for a result"))
+        if self._transport is not None:
+            try:
+                await self._transport.call("DEL", self._store.keys.client(self.client_id))
+            except (ServerError, ConnectionLost):
+                log.debug("the result stream is left to expire")
+            await self._transport.close()
+            self._transport = None

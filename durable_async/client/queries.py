@@ -1,0 +1,179 @@
+"""Listings: runs by filter, children, trees and histories. Pages of reads, nothing written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from durable_async.client.reading import FIELDS, history_events, run_info
+from durable_async.codec import Codec
+from durable_async.engine.spec import WorkflowSpec
+from durable_async.errors import RunNotFound
+from durable_async.store.gather import gather_calls
+from durable_async.store.store import Store
+from durable_async.types import HistoryEvent, Page, RunInfo, RunTree, Status
+
+CHUNK = 200
+SCANNED = 5_000
+"""Runs looked at by one call of `list` at most; the cursor goes on from there."""
+PAGE_BYTES = 1_000
+MAX_LIMIT = 1_000
+
+
+class Queries:
+    """Reads of one namespace."""
+
+    def __init__(self, store: Store, codec: Codec, specs: Mapping[str, WorkflowSpec], *, deadline_s: float) -> None:
+        self._store = store
+        self._codec = codec
+        self._specs = specs
+        self._deadline_s = deadline_s
+
+    async def infos(self, ids: Sequence[str]) -> list[RunInfo]:
+        """Snapshots of the runs that exist, in order; one write."""
+        k = self._store.keys
+        commands: list[tuple[Any, ...]] = []
+        for id in ids:
+            commands.append(("HMGET", k.run(id), *FIELDS))
+            commands.append(("LINDEX", k.journal(id), 0))
+            commands.append(("LINDEX", k.journal(id), -1))
+        replies = await gather_calls(self._store.caller, commands, deadline_s=self._deadline_s)
+        infos = []
+        for n, id in enumerate(ids):
+            row, first, last = replies[3 * n : 3 * n + 3]
+            if row[0] is not None:
+                infos.append(run_info(id, row, first, last, self._codec, self._specs))
+        return infos
+
+    async def get(self, id: str) -> RunInfo:
+        """One snapshot.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        """
+        found = await self.infos([id])
+        if not found:
+            raise RunNotFound(f"no run has the id {id!r}; it may never have been started, or its retention is over")
+        return found[0]
+
+    async def children(self, id: str, status: frozenset[Status] | None) -> list[RunInfo]:
+        """All children of a run, oldest first."""
+        await self._exists(id)
+        infos: list[RunInfo] = []
+        for at in range(0, await self._call("ZCARD", self._store.keys.children(id)), CHUNK):
+            ids = await self._call("ZRANGE", self._store.keys.children(id), at, at + CHUNK - 1)
+            found = await self.infos([i.decode() for i in ids])
+            infos += [i for i in found if status is None or i.status in status]
+        return infos
+
+    async def tree(self, id: str) -> RunTree:
+        """A run with all its descendants."""
+        run = await self.get(id)
+        return RunTree(run, tuple([await self._subtree(c) for c in await self.children(id, None)]))
+
+    async def _subtree(self, run: RunInfo) -> RunTree:
+        children = await self.children(run.id, None)
+        return RunTree(run, tuple([await self._subtree(c) for c in children]))
+
+    async def history(self, id: str) -> list[HistoryEvent]:
+        """The journal of a run, as users see it."""
+        created = (await self._store.fields([id], ("created",)))[0][0]
+        if created is None:
+            raise RunNotFound(f"no run has the id {id!r}; it may never have been started, or its retention is over")
+        events: list[HistoryEvent] = []
+        key = self._store.keys.journal(id)
+        while lines := await self._call("LRANGE", key, len(events), len(events) + PAGE_BYTES - 1):
+            events += history_events(lines, int(created), len(events))
+        return events
+
+    async def list(
+        self,
+        *,
+        status: frozenset[Status] | None,
+        workflow: str | None,
+        queue: str | None,
+        id_prefix: str | None,
+        parent: str | None,
+        top_level: bool,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[RunInfo]:
+        """One page of runs, newest first."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+            raise ValueError(f"limit must be a number from 1 to {MAX_LIMIT}, got {limit!r}")
+        offset = _read_cursor(cursor, parent)
+        items: list[RunInfo] = []
+
+        def wanted(run: RunInfo) -> bool:
+            return (
+                (status is None or run.status in status)
+                and (workflow is None or run.workflow == workflow)
+                and (queue is None or run.queue == queue)
+                and (not top_level or run.parent_id is None)
+            )
+
+        scanned = 0
+        while scanned < SCANNED:
+            ids = await self._ids(parent, since, until, offset)
+            chosen = [id for id in ids if id_prefix is None or id.startswith(id_prefix)]
+            runs = {run.id: run for run in await self.infos(chosen)}
+            for at, id in enumerate(ids, 1):
+                if id in runs and wanted(runs[id]):
+                    items.append(runs[id])
+                if len(items) == limit:
+                    is_last = at == len(ids) and len(ids) < CHUNK
+                    return Page(items, None if is_last else _write_cursor(offset + at, parent))
+            offset += len(ids)
+            scanned += len(ids)
+            if len(ids) < CHUNK:
+                return Page(items, None)
+        return Page(items, _write_cursor(offset, parent))
+
+    async def _ids(
+        self, parent: str | None, since: datetime | None, until: datetime | None, offset: int
+    ) -> list[str]:
+        if parent is not None:
+            key, high, low = self._store.keys.children(parent), "+inf", "-inf"
+        else:
+            key = self._store.keys.index
+            high, low = _bound(until, "+inf"), _bound(since, "-inf")
+        found = await self._call("ZRANGE", key, high, low, "BYSCORE", "REV", "LIMIT", offset, CHUNK)
+        return [id.decode() for id in found]
+
+    async def _exists(self, id: str) -> None:
+        if not await self._call("EXISTS", self._store.keys.run(id)):
+            raise RunNotFound(f"no run has the id {id!r}; it may never have been started, or its retention is over")
+
+    async def _call(self, *command: Any) -> Any:
+        return await self._store.caller.call(command, deadline_s=self._deadline_s)
+
+
+def _bound(moment: datetime | None, otherwise: str) -> str:
+    if moment is None:
+        return otherwise
+    if moment.tzinfo is None:
+        raise ValueError("since and until must be aware datetimes; add a tzinfo")
+    return str(round(moment.timestamp() * 1000))
+
+
+def _write_cursor(offset: int, parent: str | None) -> str:
+    text = f"{offset}|{parent or ''}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None, parent: str | None) -> int:
+    if cursor is None:
+        return 0
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        offset, _, for_parent = text.partition("|")
+        if for_parent != (parent or "") or int(offset) < 0:
+            raise ValueError
+        return int(offset)
+    except (ValueError, binascii.Error, AttributeError, TypeError):
+        raise ValueError("cursor is not one of this listing; pass the `cursor` of the page before, unchanged") from None

@@ -1,0 +1,201 @@
+"""Records and journals as what users see: `RunInfo`, `HistoryEvent`, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from durable_async.codec import Codec, unpack_failure, wire
+from durable_async.codec import convert as convert_value
+from durable_async.engine.failures import unpack_error
+from durable_async.engine.records import Kind, Outcome, parse_message, parse_outcome, parse_record
+from durable_async.engine.spec import WorkflowSpec
+from durable_async.errors import (
+    CorruptPayload,
+    CrashLoop,
+    ErrorInfo,
+    RunCancelled,
+    RunFailed,
+    RunTimeout,
+    WorkflowDepthExceeded,
+)
+from durable_async.types import HistoryEvent, RunInfo, Status
+
+FIELDS: Final = (
+    "status", "epoch", "workflow", "queue", "parent", "ref", "attempt", "created", "started", "finished", "waiting",
+    "context", "version", "cancel",
+)  # fmt: skip
+FAILURES: Final = {kind.__name__: kind for kind in (RunTimeout, CrashLoop, WorkflowDepthExceeded)}
+
+
+def public_status(internal: str, epoch: int) -> Status:
+    """What users see of a record's status: never-started is `pending`, woken or handed back is `waiting`."""
+    if internal in ("ready", "delayed"):
+        return Status.WAITING if epoch else Status.PENDING
+    if internal in ("parked", "blocked"):
+        return Status.WAITING
+    return Status(internal)
+
+
+def run_info(
+    id: str,
+    row: Sequence[bytes | None],
+    first: bytes | None,
+    last: bytes | None,
+    codec: Codec,
+    specs: Mapping[str, WorkflowSpec],
+) -> RunInfo:
+    """A snapshot from a record's `FIELDS` and the ends of its journal.
+
+    Raises:
+        CorruptPayload: if the record cannot be read.
+    """
+    f = dict(zip(FIELDS, row, strict=True))
+    status = public_status(_text(f["status"]), int(f["epoch"] or 0))
+    workflow = _text(f["workflow"])
+    spec = specs.get(workflow)
+    output, error, reason = None, None, None
+    if status.is_terminal and last is not None and last[:1] == b"Z":
+        outcome = parse_outcome(last)
+        if outcome.status == "completed":
+            output = _value(codec, outcome.payload, spec.output_type if spec else Any, "output")
+        elif outcome.status == "cancelled":
+            reason = outcome.payload.decode(errors="replace")
+        else:
+            error = unpack_error(outcome.payload)
+    elif f["cancel"] is not None:
+        reason = _text(f["cancel"])
+    given = None
+    if first is not None and first[:1] == b"S" and len(first) > 1:
+        given = _value(codec, first[1:], spec.input_type if spec and spec.takes_input else Any, "input")
+    return RunInfo(
+        id=id,
+        workflow=workflow,
+        queue=_text(f["queue"]),
+        status=status,
+        input=given,
+        output=output,
+        error=error,
+        reason=reason,
+        parent_id=_text(f["parent"]) or None,
+        root_id=id.partition("/")[0],
+        ref=_text(f["ref"]) or None,
+        attempt=int(f["attempt"] or 1),
+        created_at=_time(f["created"]) or datetime.fromtimestamp(0, UTC),
+        started_at=_time(f["started"]),
+        finished_at=_time(f["finished"]),
+        waiting_for=_waiting(status, _text(f["status"]), _text(f["waiting"])),
+        context=_context(codec, f["context"]),
+        version=_text(f["version"]) or None,
+    )
+
+
+def _waiting(status: Status, internal: str, sentence: str) -> str | None:
+    if status is not Status.WAITING and not (internal == "delayed" and sentence):
+        return None
+    return sentence or None
+
+
+def _context(codec: Codec, packed: bytes | None) -> dict[str, Any]:
+    if not packed:
+        return {}
+    return {key: codec.decode(data) for key, data in wire.unpack(packed)}
+
+
+def _value(codec: Codec, payload: bytes, annotation: Any, what: str) -> Any:
+    return convert_value(codec.decode(payload), annotation, what)
+
+
+def result_of(id: str, outcome: Outcome, codec: Codec, annotation: Any) -> Any:
+    """The output of a completed run.
+
+    Raises:
+        RunFailed, RunCancelled: if it ended otherwise.
+    """
+    if outcome.status == "completed":
+        return _value(codec, outcome.payload, annotation, f"output of run {id}")
+    if outcome.status == "cancelled":
+        reason = outcome.payload.decode(errors="replace")
+        raise RunCancelled(f"run {id} was cancelled: {reason or 'no reason given'}", id=id, reason=reason)
+    error = unpack_error(outcome.payload)
+    kind = FAILURES.get(error.type, RunFailed)
+    raise kind(f"run {id} ended {outcome.status}: {error.type}: {error.message}", id=id, error=error)
+
+
+def history_events(journal: Iterable[bytes], created_ms: int, start_index: int = 0) -> list[HistoryEvent]:
+    """The lines of a journal, as users see them."""
+    events: list[HistoryEvent] = []
+    for index, raw in enumerate(journal, start_index):
+        events.append(_event(index, raw, created_ms))
+    return events
+
+
+def _event(index: int, raw: bytes, created_ms: int) -> HistoryEvent:
+    letter = raw[:1]
+    if letter == b"S":
+        return HistoryEvent(index, "started", "", _at(created_ms))
+    if letter == b"Z":
+        outcome = parse_outcome(raw)
+        error = unpack_error(outcome.payload) if outcome.status == "failed" else None
+        detail = {"reason": outcome.payload.decode(errors="replace")} if outcome.status == "cancelled" else {}
+        return HistoryEvent(index, outcome.status, "", _at(outcome.time_ms), error=error, detail=detail)
+    if letter == b"M":
+        return _message_event(index, raw)
+    if letter == b"R":
+        return _record_event(index, parse_record(raw))
+    raise CorruptPayload(f"line {index} of a journal cannot be read")
+
+
+def _message_event(index: int, raw: bytes) -> HistoryEvent:
+    m = parse_message(raw)
+    if m.kind == "E":
+        return HistoryEvent(index, "event", m.key, _at(m.time_ms))
+    if m.kind == "X":
+        return HistoryEvent(index, "cancel", "", _at(m.time_ms), detail={"reason": m.key})
+    error: ErrorInfo | None = unpack_error(m.payload) if m.letter == "f" else None
+    names = {"c": "completed", "f": "failed", "x": "cancelled", "u": "compensated", "v": "compensation_failed"}
+    return HistoryEvent(index, f"child_{names[m.letter]}", m.key, _at(m.time_ms), error=error)
+
+
+def _record_event(index: int, values: list[Any]) -> HistoryEvent:
+    kind, time_ms, identity = values[0], values[1], values[2]
+    name = identity.partition(":")[2].rpartition("#")[0]
+    at = _at(time_ms)
+    if kind == Kind.STEP:
+        duration = timedelta(milliseconds=values[4])
+        if values[5]:
+            return HistoryEvent(index, "step", name, at, attempt=values[3], duration=duration)
+        return HistoryEvent(index, "step_failed", name, at, values[3], duration, _failure(values[6]))
+    if kind == Kind.ATTEMPT:
+        detail = {"retry_at": _at(values[5])}
+        duration = timedelta(milliseconds=values[4])
+        return HistoryEvent(index, "attempt_failed", name, at, values[3], duration, _failure(values[6]), detail)
+    if kind == Kind.CHILD:
+        detail = {"workflow": values[4], "awaited": bool(values[6])}
+        return HistoryEvent(index, "child_started", values[3], at, detail=detail)
+    if kind == Kind.AWAIT:
+        return HistoryEvent(index, "child_awaited", values[3], at)
+    if kind == Kind.CANCEL:
+        return HistoryEvent(index, "child_cancel", values[3], at, detail={"reason": values[4]})
+    if kind == Kind.CONTEXT:
+        return HistoryEvent(index, "context", values[3], at)
+    if kind == Kind.TICK:
+        return HistoryEvent(index, "timer", "", at)
+    return HistoryEvent(index, str(kind), identity, at)
+
+
+def _failure(data: bytes) -> ErrorInfo:
+    return unpack_failure(data, ())[1]
+
+
+def _at(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def _time(value: bytes | None) -> datetime | None:
+    return None if value is None else _at(int(value))
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode(errors="replace")

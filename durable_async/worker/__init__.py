@@ -1,0 +1,1 @@
+"""The runtime: the one place where engine and store meet. One small loop per file."""

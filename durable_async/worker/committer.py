@@ -1,0 +1,58 @@
+"""Turns what a run wants into a commit of the store."""
+
+from __future__ import annotations
+
+from durable_async.engine.records import Entry, NewChild, Turn, start_record
+from durable_async.store.commands import NO_PARENT, Commit, NewRun
+from durable_async.worker.resident import Resident
+
+
+def commit_of(resident: Resident, turn: Turn, worker_id: str, retention_ms: int) -> Commit:
+    """The commit that says what a turn says; the resident's number of the commit has been counted up."""
+    claimed = resident.claimed
+    held = resident.held
+    commit = Commit(
+        id=resident.id,
+        epoch=resident.epoch,
+        nonce=resident.nonce,
+        seq=resident.seq,
+        entry=held.name if held is not None else "",
+        want=turn.want,
+        payload=turn.payload,
+        due_ms=turn.due_ms,
+        sets=turn.sets,
+        parent=(claimed.parent, claimed.hint, claimed.parent_queue) if claimed.parent else NO_PARENT,
+    )
+    for entry in turn.entries:
+        commit.lines.append((entry.letter, entry.value))
+        _effect(commit, resident, entry, worker_id, retention_ms)
+    return commit
+
+
+def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str, retention_ms: int) -> None:
+    if entry.create is not None:
+        commit.children.append(_new_run(entry.create, resident, worker_id, retention_ms))
+    elif entry.await_child:
+        commit.awaits.append(entry.await_child)
+    elif entry.cancel_child is not None:
+        child_id, reason = entry.cancel_child
+        commit.walks.append(("c" + child_id, reason.encode()))
+
+
+def _new_run(child: NewChild, resident: Resident, worker_id: str, retention_ms: int) -> NewRun:
+    return NewRun(
+        id=child.id,
+        workflow=child.workflow,
+        queue=child.queue,
+        digest=child.digest,
+        start=start_record(child.payload),
+        retention_ms=retention_ms,
+        delay_ms=child.delay_ms,
+        parent=resident.id,
+        ref=child.ref,
+        hint=worker_id,
+        parent_queue=resident.claimed.queue,
+        depth=child.depth,
+        notify=child.notify,
+        cleanup=child.cleanup,
+    )

@@ -1,0 +1,126 @@
+"""Reads entries: one blocking connection for the worker's own stream, one for its queues.
+
+The own stream is read whatever the slots, since nudges must get through; queues are read for as many entries as there
+are free slots. Reads and command replies come over different connections and have no order between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from durable_async.store.errors import ConnectionLost, ServerError
+from durable_async.store.store import GROUP
+from durable_async.store.transport_base import Transport
+
+log = logging.getLogger("durable_async.worker")
+
+BLOCK_MS = 2_000
+READ_TIMEOUT_S = 2 * BLOCK_MS / 1000 + 5
+PAUSE_S = 0.2
+"""Between two tries after an error."""
+
+Take = Callable[[str, list[tuple[str, str, str]]], None]
+
+
+async def ensure_group(transport: Transport, stream_key: str) -> None:
+    """Makes stream and group; from id 0, so that what came before the group is not skipped."""
+    try:
+        await transport.call("XGROUP", "CREATE", stream_key, GROUP, "0", "MKSTREAM")
+    except ServerError as error:
+        if error.code != "BUSYGROUP":
+            raise
+
+
+class StreamReader:
+    """One loop that reads some streams until it is told to stop.
+
+    Args:
+        transport: a connection of its own, with a reply timeout of `READ_TIMEOUT_S`.
+        consumer: this worker's id.
+        stream_keys: what to read.
+        room: how many entries may be read now.
+        wait_for_room: waits until that may have changed.
+        take: gets the entries of one stream: `(entry id, kind, run id)`.
+        on_lost_group: called when a stream or group had vanished and was made anew.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        consumer: str,
+        stream_keys: Sequence[str],
+        *,
+        room: Callable[[], int],
+        wait_for_room: Callable[[], Any],
+        take: Take,
+        on_lost_group: Callable[[str], None],
+    ) -> None:
+        self._transport = transport
+        self._consumer = consumer
+        self._keys = list(stream_keys)
+        self._room = room
+        self._wait_for_room = wait_for_room
+        self._take = take
+        self._on_lost_group = on_lost_group
+        self.is_stopping = False
+        self.is_idle = asyncio.Event()
+        """Set once a read found nothing."""
+        self.block_ms = BLOCK_MS
+
+    async def run(self) -> None:
+        """Reads until `is_stopping`; survives whatever happens to the connection."""
+        while not self.is_stopping:
+            room = self._room()
+            if room <= 0:
+                await self._wait_for_room()
+                # One more turn of the loop: the slots of a whole tick are refilled by one read.
+                await asyncio.sleep(0)
+                continue
+            try:
+                await self._read(room)
+            except ServerError as error:
+                await self._server_error(error)
+            except ConnectionLost:
+                await asyncio.sleep(PAUSE_S)
+
+    async def _read(self, room: int) -> None:
+        count = max(1, room // len(self._keys))
+        reply = await self._transport.call(
+            "XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", self.block_ms, "STREAMS",
+            *self._keys, *[">"] * len(self._keys),
+        )  # fmt: skip
+        if not reply:
+            self.is_idle.set()
+            return
+        self.is_idle.clear()
+        for key, entries in reply:
+            self._take(key.decode(), [parse_entry(e) for e in entries])
+        # Streams read last would starve if a read always stopped early.
+        self._keys.append(self._keys.pop(0))
+
+    async def _server_error(self, error: ServerError) -> None:
+        if error.code in ("NOGROUP", "UNBLOCKED"):
+            await asyncio.sleep(PAUSE_S)
+            for key in self._keys:
+                try:
+                    await ensure_group(self._transport, key)
+                except (ServerError, ConnectionLost) as again:
+                    log.warning("a stream cannot be made anew: %s", again)
+                    return
+                self._on_lost_group(key)
+            return
+        log.warning("reading entries failed: %s", error)
+        await asyncio.sleep(PAUSE_S)
+
+
+def parse_entry(entry: Sequence[Any]) -> tuple[str, str, str]:
+    """`(entry id, kind, run id)` of a stream entry; one without readable fields has an empty kind."""
+    entry_id = entry[0].decode()
+    fields = entry[1]
+    try:
+        return entry_id, fields[0].decode(), fields[1].decode()
+    except (TypeError, IndexError, UnicodeDecodeError):
+        return entry_id, "", ""

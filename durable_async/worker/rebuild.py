@@ -1,0 +1,64 @@
+"""Makes a run in memory of what a claim answered: replay, in pages if the journal is long."""
+
+from __future__ import annotations
+
+from durable_async.codec import Codec
+from durable_async.engine.run import Run
+from durable_async.engine.spec import RunIdentity, WorkflowSpec
+from durable_async.errors import CorruptPayload
+from durable_async.store.commands import Claimed
+from durable_async.store.store import PAGE, Store
+from durable_async.types import Limits
+from durable_async.worker.resident import Held, Resident
+
+
+def identity_of(id: str, claimed: Claimed) -> RunIdentity:
+    """What the record says a run is."""
+    return RunIdentity(
+        id=id,
+        root_id=id.partition("/")[0],
+        parent_id=claimed.parent or None,
+        ref=claimed.ref or None,
+        queue=claimed.queue,
+        depth=claimed.depth,
+        attempt=claimed.attempt,
+        created_ms=claimed.created_ms,
+        started_ms=claimed.started_ms,
+        version=claimed.version,
+    )
+
+
+async def fetch_rest(store: Store, id: str, claimed: Claimed) -> list[bytes]:
+    """The whole journal. Only its owner appends to it, so the pages fit together."""
+    journal = list(claimed.journal)
+    key = store.keys.journal(id)
+    while len(journal) < claimed.journal_length:
+        page = await store.caller.call(("LRANGE", key, len(journal), len(journal) + 10 * PAGE - 1))
+        if not page:
+            break
+        journal += page
+    return journal
+
+
+def begin_run(
+    held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec, codec: Codec, limits: Limits
+) -> tuple[Run, Resident]:
+    """The run, brought to where its journal ends.
+
+    Raises:
+        NonDeterministicReplay: if the code does not ask for what is recorded.
+        CorruptPayload: if the journal cannot be read.
+    """
+    journal = claimed.journal
+    if not journal or journal[0][:1] != b"S" or len(journal) < claimed.journal_length:
+        raise CorruptPayload(f"the journal of run {held.run_id} is incomplete")
+    run = Run(spec, identity_of(held.run_id, claimed), codec, limits)
+    try:
+        run.begin(journal[0], has_past=len(journal) > 1)
+        if len(journal) > 1:
+            run.replay(journal[1:])
+            run.replayed()
+    except BaseException:
+        run.abandon()
+        raise
+    return run, Resident(held.run_id, run, claimed, nonce, held)

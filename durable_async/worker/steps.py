@@ -1,0 +1,104 @@
+"""Runs attempts of steps on the worker's loop or in threads.
+
+A cancelled attempt is one whose awaiter is gone or whose worker stops: nothing is ever recorded of it. A thread cannot
+be stopped; what it returns after that is ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any
+
+from durable_async.engine.spec import StepCall
+from durable_async.errors import StepTimeout
+from durable_async.types import to_ms
+from durable_async.worker.resident import Resident
+from durable_async.workflow.current import step_run_id
+
+log = logging.getLogger("durable_async.worker")
+
+Done = Callable[[Resident, StepCall, object, BaseException | None, int], None]
+"""Called with resident, call, value, error and duration in ms."""
+
+
+class StepRunner:
+    """Launches and cancels attempts; `on_done` is called for each that was not cancelled."""
+
+    def __init__(self, on_done: Done, threads: int) -> None:
+        self._on_done = on_done
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def launch(self, resident: Resident, call: StepCall) -> None:
+        """Starts an attempt."""
+        task = asyncio.get_running_loop().create_task(self._attempt(resident, call), name=call.identity)
+        resident.tasks[call.identity] = (call, task)
+
+    def cancel(self, resident: Resident, call: StepCall) -> None:
+        """The awaiter is gone."""
+        current = resident.tasks.get(call.identity)
+        if current is not None and current[0] is call:
+            del resident.tasks[call.identity]
+            current[1].cancel()
+
+    def cancel_all(self, resident: Resident) -> None:
+        """The run is leaving this worker."""
+        tasks, resident.tasks = resident.tasks, {}
+        for _, task in tasks.values():
+            task.cancel()
+
+    def close(self) -> None:
+        """Threads still at work are abandoned."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _attempt(self, resident: Resident, call: StepCall) -> None:
+        started = monotonic()
+        value: object = None
+        error: BaseException | None = None
+        step_run_id.set(call.run_id)
+        try:
+            if call.spec.timeout is None:
+                value = await self._function(call)
+            else:
+                value = await self._bounded(call)
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                return
+            error = cancelled  # raised by the step itself
+        except Exception as raised:
+            error = raised
+        except (SystemExit, KeyboardInterrupt) as raised:
+            error = raised
+        current = resident.tasks.get(call.identity)
+        if current is not None and current[0] is call:
+            del resident.tasks[call.identity]
+            self._on_done(resident, call, value, error, int((monotonic() - started) * 1000))
+
+    async def _function(self, call: StepCall) -> Any:
+        if call.spec.is_async:
+            return await call.spec.function(*call.args, **call.kwargs)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="durable-step")
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._pool, lambda: context.run(call.spec.function, *call.args, **call.kwargs)
+        )
+
+    async def _bounded(self, call: StepCall) -> Any:
+        seconds = to_ms(call.spec.timeout) / 1000
+        scope = asyncio.timeout(seconds)
+        try:
+            async with scope:
+                return await self._function(call)
+        except TimeoutError:
+            if scope.expired():
+                raise StepTimeout(f"step {call.spec.name!r} took longer than {seconds} s") from None
+            raise

@@ -1,0 +1,98 @@
+"""Walks over the children of runs that were cancelled, terminated or have ended: durable work, in chunks.
+
+An item is a letter and a run id: ``x`` cancel its children, ``t`` terminate them, ``e`` give them their time to live,
+``c`` cancel this one run. Marking comes before listing and every step is repeat-safe, so any worker may do a chunk, and
+two doing the same one do it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from durable_async.errors import RunNotFound
+from durable_async.store.store import Store
+from durable_async.worker.outbox import Outbox
+
+log = logging.getLogger("durable_async.worker")
+
+CHUNK = 100
+ANCESTOR = "ancestor "
+
+
+class Walker:
+    """Does the walks that are shown to it."""
+
+    def __init__(self, store: Store, outbox: Outbox, grace_ms: int, on_more: Callable[[], None]) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._grace_ms = grace_ms
+        self._on_more = on_more
+        self._under_way: set[str] = set()
+
+    async def do(self, items: list[tuple[str, bytes]]) -> None:
+        """One chunk of each item that is not under way here already."""
+        fresh = [(item, cursor) for item, cursor in items if item not in self._under_way]
+        self._under_way.update(item for item, _ in fresh)
+        try:
+            await asyncio.gather(*(self._chunk(item, cursor) for item, cursor in fresh))
+        finally:
+            self._under_way.difference_update(item for item, _ in fresh)
+        if fresh:
+            self._on_more()
+
+    async def _chunk(self, item: str, cursor: bytes) -> None:
+        letter, id = item[0], item[1:]
+        if letter == "c":
+            await self._cancel(id, cursor.decode(errors="replace"), f"walk:{item}")
+            await self._store.advance_walk(item, cursor.decode(errors="replace"), "")
+        elif letter == "e":
+            await self._expire(item, id, int(cursor))
+        else:
+            await self._spread(item, id, int(cursor), self._cancel if letter == "x" else self._terminate)
+
+    async def _spread(
+        self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[None]]
+    ) -> None:
+        standing = (await self._store.standings([id]))[0]
+        if standing is None:
+            await self._store.advance_walk(item, str(cursor), "")
+            return
+        # Only the children known when the run was marked: what its cleanup starts later lives.
+        most = standing.cancel_kids - cursor if item[0] == "x" else CHUNK
+        children = await self._children(id, cursor, min(CHUNK, most))
+        reason = standing.reason
+        if not reason.startswith(ANCESTOR):
+            reason = f"{ANCESTOR}{id} was cancelled: {reason}" if reason else f"{ANCESTOR}{id} was cancelled"
+        await asyncio.gather(*(act(child, reason, f"walk:{id}") for child in children))
+        more = len(children) == CHUNK
+        await self._store.advance_walk(item, str(cursor), str(cursor + CHUNK) if more else "")
+
+    async def _children(self, id: str, start: int, count: int) -> list[str]:
+        if count <= 0:
+            return []
+        key = self._store.keys.children(id)
+        found = await self._store.caller.call(("ZRANGE", key, start, start + count - 1))
+        return [child.decode() for child in found]
+
+    async def _cancel(self, id: str, reason: str, token: str) -> None:
+        try:
+            _, clients = await self._store.cancel_run(id, reason, token, self._grace_ms)
+        except RunNotFound:
+            return
+        self._outbox.push(clients, id, "cancelled", reason.encode())
+
+    async def _terminate(self, id: str, reason: str, _token: str) -> None:
+        try:
+            _, clients = await self._store.settle_run(id, "terminate", "cancelled", reason.encode())
+        except RunNotFound:
+            return
+        self._outbox.push(clients, id, "cancelled", reason.encode())
+
+    async def _expire(self, item: str, id: str, cursor: int) -> None:
+        standing = (await self._store.standings([id]))[0]
+        ttl_ms = standing.retention_ms if standing is not None else 1
+        children = await self._children(id, cursor, CHUNK)
+        more = str(cursor + CHUNK) if len(children) == CHUNK else ""
+        await self._store.expire_children(item, str(cursor), more, children, ttl_ms)

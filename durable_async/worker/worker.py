@@ -1,0 +1,382 @@
+"""Composition and lifecycle of one worker: what is started, in which order, and how it leaves.
+
+Leaving is a drain: no more reading, unbegun entries go back at once, running steps get their time, then their runs are
+released, so that other workers take over without waiting for a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic, time
+from typing import Any
+
+import orjson
+
+from durable_async.codec import Codec
+from durable_async.engine.spec import WorkflowSpec
+from durable_async.errors import ConfigurationError, StoreUnavailable
+from durable_async.store.beats import BeatConnection
+from durable_async.store.connect import ConnectionSpec, check_server
+from durable_async.store.errors import ServerError
+from durable_async.store.keys import Keys
+from durable_async.store.retry import Caller
+from durable_async.store.scripts import with_source
+from durable_async.store.store import Store
+from durable_async.store.transport import open_transport
+from durable_async.store.transport_base import Transport
+from durable_async.types import Limits, check_queue
+from durable_async.worker.clock import ServerClock
+from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_group
+from durable_async.worker.heartbeat import Heartbeat
+from durable_async.worker.reaper import Reaper
+from durable_async.worker.runner import Runner, RunnerSettings
+from durable_async.worker.timers import Timers
+from durable_async.worker.walks import Walker
+
+log = logging.getLogger("durable_async.worker")
+
+OWN_STREAM_ROOM = 500
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class WorkerSettings:
+    """How one worker is run."""
+
+    queues: Sequence[str] = ("default",)
+    concurrency: int = 100
+    """Runs that may be active at once."""
+    max_resident: int = 10_000
+    """Parked runs kept in memory; 0 drops every run at each park, so that each await is a replay."""
+    drain_timeout: float = 30.0
+    """Seconds that running steps get when the worker leaves."""
+    lease: float = 15.0
+    """Seconds of silence after which the others take this worker's runs."""
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.queues:
+            raise ConfigurationError("a worker needs at least one queue")
+        for queue in self.queues:
+            check_queue(queue)
+        if self.concurrency < 1:
+            raise ConfigurationError(f"concurrency must be at least 1, got {self.concurrency}")
+        if self.max_resident < 0:
+            raise ConfigurationError(f"max_resident must not be negative, got {self.max_resident}")
+        if not self.lease > 0:
+            raise ConfigurationError(f"lease must be more than 0 seconds, got {self.lease}")
+        if not self.drain_timeout >= 0:
+            raise ConfigurationError(f"drain_timeout must not be negative, got {self.drain_timeout}")
+
+
+class Worker:
+    """One worker: reads queues, runs workflows and steps, until it is drained."""
+
+    def __init__(
+        self,
+        spec: ConnectionSpec,
+        keys: Keys,
+        registry: dict[str, WorkflowSpec],
+        settings: WorkerSettings,
+        *,
+        codec: Codec,
+        limits: Limits,
+        retention_ms: int,
+    ) -> None:
+        self._spec = spec
+        self._keys = keys
+        self._registry = registry
+        self.settings = settings
+        self._codec = codec
+        self._limits = limits
+        self._retention_ms = retention_ms
+        # The random part makes a restarted worker another one: what the dead one held is not its own.
+        self.id = f"{settings.name or socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}".replace("/", "_")
+        self.clock = ServerClock()
+        self._started = time()
+        self._transports: list[Transport] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
+
+    # ------------------------------------------------------------------ start
+
+    async def start(self, *, wait_s: float = 10.0) -> None:
+        """Connects, registers and begins to work.
+
+        Raises:
+            StoreUnavailable: if the server cannot be reached within `wait_s` seconds.
+            IncompatibleServer, ConfigurationError: if it cannot be used.
+        """
+        try:
+            await self._connect(wait_s)
+        except BaseException:
+            await self._close_transports()
+            raise
+        self._compose()
+        self._heartbeat.start()
+        loop = asyncio.get_running_loop()
+        for name, coroutine in (
+            ("own", self._own_reader.run()),
+            ("queues", self._queue_reader.run()),
+            ("timers", self._keep("timers", self._timers.run)),
+            ("housekeeping", self._housekeeping()),
+        ):
+            self._tasks.append(loop.create_task(coroutine, name=f"durable-{name}"))
+
+    async def _connect(self, wait_s: float) -> None:
+        main = await open_transport(self._spec, role="worker", wait_s=wait_s)
+        self._transports.append(main)
+        info = await check_server(main)
+        for warning in info.warnings:
+            log.warning("%s", warning)
+        for role in ("worker-own", "worker-queues"):
+            transport = await open_transport(self._spec, role=role, reply_timeout_s=READ_TIMEOUT_S, wait_s=wait_s)
+            self._transports.append(transport)
+        self.caller = Caller(main, on_noscript=with_source)
+        self.store = Store(self.caller, self._keys)
+        await ensure_group(main, self._keys.worker(self.id))
+        for queue in self.settings.queues:
+            await ensure_group(main, self._keys.queue(queue))
+        beats = await asyncio.to_thread(self._first_beat)
+        beats.close()
+
+    def _beat_connection(self) -> BeatConnection:
+        return BeatConnection(self._spec, self._keys, min(5.0, self.settings.lease / 3))
+
+    def _first_beat(self) -> BeatConnection:
+        connection = self._beat_connection()
+        connection.beat(self.id, self._describe())
+        return connection
+
+    def _compose(self) -> None:
+        settings = self.settings
+        self._heartbeat = Heartbeat(self._beat_connection, self.id, self._describe, settings.lease)
+        self.runner = Runner(
+            self.store,
+            self._registry,
+            RunnerSettings(
+                self.id, settings.concurrency, settings.max_resident, self._retention_ms, self._limits, self._codec
+            ),
+            self.clock,
+            may_launch=self._heartbeat.may_launch,
+        )
+        runner = self.runner
+        grace_ms = round(self._limits.cancel_grace * 1000)
+        self._walker = Walker(self.store, runner.outbox, grace_ms, lambda: self._timers.look_now())
+        self._timers = Timers(self.store, self.clock, runner.outbox, self._walk)
+        runner.on_due = self._timers.armed
+        runner.on_walk = self._timers.look_now
+        runner.on_settle = self._settle
+        self._reaper = Reaper(self.store, runner, self.id, settings.queues, settings.lease)
+        own_key = self._keys.worker(self.id)
+        self._streams = [(own_key, "W"), *((self._keys.queue(q), "Q") for q in settings.queues)]
+        self._own_reader = StreamReader(
+            self._transports[1],
+            self.id,
+            [own_key],
+            room=lambda: OWN_STREAM_ROOM,
+            wait_for_room=self._room,
+            take=lambda key, entries: runner.take_entries(key, "W", entries),
+            on_lost_group=self._lost_group,
+        )
+        self._queue_reader = StreamReader(
+            self._transports[2],
+            self.id,
+            [key for key, letter in self._streams if letter == "Q"],
+            room=self._free_room,
+            wait_for_room=self._room,
+            take=lambda key, entries: runner.take_entries(key, "Q", entries),
+            on_lost_group=self._lost_group,
+        )
+
+    def _describe(self) -> bytes:
+        runner = getattr(self, "runner", None)
+        return orjson.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "queues": list(self.settings.queues),
+                "concurrency": self.settings.concurrency,
+                "running": runner.active if runner is not None else 0,
+                "resident": len(runner.residents) if runner is not None else 0,
+                "since": self._started,
+                "seen": time(),
+            }
+        )
+
+    # ------------------------------------------------------------------ while it runs
+
+    def _free_room(self) -> int:
+        if self.caller.trouble is not None or not self._heartbeat.may_launch():
+            return 0
+        return self.runner.free_slots
+
+    async def _room(self) -> None:
+        event = self.runner.slots_free
+        event.clear()
+        try:
+            # The time-out covers reasons other than slots: trouble of the store has no event here.
+            async with asyncio.timeout(0.2):
+                await event.wait()
+        except TimeoutError:
+            return
+
+    def _lost_group(self, key: str) -> None:
+        log.error("stream %s had vanished and was made anew: the store may have lost data", key)
+
+    def _walk(self, items: list[tuple[str, bytes]]) -> None:
+        self.runner.spawn(self._walker.do(items))
+
+    def _settle(self, id: str, cause: str) -> None:
+        self.runner.spawn(self._poisoned(id))
+
+    async def _poisoned(self, id: str) -> None:
+        from durable_async.worker.endings import crash_loop
+
+        limit = self._limits.crash_loop
+        payload = crash_loop(id, limit)
+        ended, clients = await self.store.settle_run(id, "poison", "failed", payload, crash_limit=limit)
+        if ended:
+            log.error("run %s was claimed %d times without a record and is failed as CrashLoop", id, limit)
+            self.runner.outbox.push(clients, id, "failed", payload)
+
+    async def _keep(self, what: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Runs a loop again after an error, which is logged: one bad answer must not end the worker's timers."""
+        while not self._is_stopping:
+            try:
+                await run()
+            except (ServerError, StoreUnavailable) as error:
+                log.error("%s failed and go on: %s", what, error)
+                await asyncio.sleep(1.0)
+
+    async def _housekeeping(self) -> None:
+        """Recovery and self-judgement, a few times per lease."""
+        lease = self.settings.lease
+        last_reconcile = monotonic()
+        while not self._is_stopping:
+            await asyncio.sleep(lease / 5)
+            if self._heartbeat.is_lost:
+                self._let_go()
+                continue
+            try:
+                await self._reaper.sweep()
+                if monotonic() - last_reconcile > lease / 2:
+                    last_reconcile = monotonic()
+                    await self._reaper.reconcile(self._streams)
+            except (ServerError, StoreUnavailable) as error:
+                log.error("a sweep failed and is tried again: %s", error)
+
+    def _let_go(self) -> None:
+        running = [r for r in self.runner.residents if not r.is_parked]
+        if running:
+            log.error("no heartbeat for a whole lease: %d runs are let go", len(running))
+        for resident in running:
+            held = resident.held
+            self.runner.drop(resident)
+            if held is not None:
+                self.runner.held.pop((held.stream_key, held.entry_id), None)
+
+    async def until_idle(self) -> None:
+        """Returns when nothing is runnable now: no run active, nothing in the streams, no timer due."""
+        for reader in (self._own_reader, self._queue_reader):
+            reader.block_ms = 50
+        while True:
+            self._queue_reader.is_idle.clear()
+            self._own_reader.is_idle.clear()
+            self._timers.found_nothing = False
+            self._timers.look_now()
+            await self._queue_reader.is_idle.wait()
+            await self._own_reader.is_idle.wait()
+            busy = self.runner.active or self.runner.background or not self._timers.found_nothing
+            if not busy and self._queue_reader.is_idle.is_set() and self._own_reader.is_idle.is_set():
+                return
+
+    # ------------------------------------------------------------------ stop
+
+    async def stop(self, *, drain_timeout: float | None = None) -> bool:
+        """Drains and leaves. True if nothing was cut: every running step ended within its time."""
+        self._is_stopping = True
+        runner = self.runner
+        runner.is_draining = True
+        for loop in (self._own_reader, self._queue_reader, self._timers):
+            loop.is_stopping = True
+        for held in runner.take_backlog():
+            runner.spawn(runner.give_back(held))
+        patience = self.settings.drain_timeout if drain_timeout is None else drain_timeout
+        is_clean = await self._let_steps_end(patience)
+        try:
+            async with asyncio.timeout(max(2.0, patience / 2)):
+                await self._leave()
+        except (TimeoutError, ServerError, StoreUnavailable) as error:
+            log.warning("could not leave cleanly (%s): the others take over after a lease", type(error).__name__)
+            is_clean = False
+        await self._close()
+        return is_clean
+
+    async def _let_steps_end(self, patience: float) -> bool:
+        """Waits for running steps; then releases every run that still holds an entry."""
+        runner = self.runner
+        give_up_at = monotonic() + patience
+        for resident in runner.residents:
+            if not resident.is_parked and not resident.is_out and not resident.tasks:
+                runner.release(resident)
+        while runner.active > 0 and monotonic() < give_up_at:
+            await asyncio.sleep(0.01)
+        rest = [r for r in runner.residents if not r.is_parked]
+        for resident in rest:
+            runner.release(resident)
+        return not rest
+
+    async def _leave(self) -> None:
+        runner = self.runner
+        while runner.background:
+            await asyncio.gather(*runner.background, return_exceptions=True)
+        runner.outbox.flush()
+        key = self._keys.worker(self.id)
+        while not await self.store.close_worker(self.id, ""):
+            # Wake-ups that came while the worker was leaving.
+            await self._reaper._put_back(key, "W", await self._reaper_entries(key))
+        for queue in self.settings.queues:
+            while entries := await self._reaper.pending(self._keys.queue(queue), self.id):
+                await self._reaper._put_back(self._keys.queue(queue), "Q", entries)
+            await self.store.drop_consumer(queue, self.id)
+
+    async def _reaper_entries(self, key: str) -> Any:
+        from durable_async.worker.consumer import parse_entry
+
+        return [parse_entry(e) for e in await self.store.caller.call(("XRANGE", key, "-", "+", "COUNT", 100))]
+
+    async def _close(self) -> None:
+        self._heartbeat.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for resident in self.runner.residents:
+            self.runner._forget(resident)
+        self.runner.steps.close()
+        await asyncio.to_thread(self._heartbeat.join)
+        await self._close_transports()
+
+    async def _close_transports(self) -> None:
+        caller = getattr(self, "caller", None)
+        if caller is not None:
+            caller.close()
+        for transport in self._transports:
+            await transport.close()
+        self._transports.clear()
+
+    def kill(self) -> None:
+        """For tests: stops at once, as a crash would: nothing is released, nothing is said."""
+        self._is_stopping = True
+        self._heartbeat.stop()
+        for task in self._tasks:
+            task.cancel()
+        for resident in self.runner.residents:
+            self.runner._forget(resident)
+
+
