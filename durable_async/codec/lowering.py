@@ -149,7 +149,8 @@ def _list(value: list[object], walk: Walk, depth: int) -> list[object]:
             if lowered is None:
                 lowered = value.copy()
             lowered[index] = low
-    walk.grow(size)
+    if size:
+        walk.grow(size)
     return value if lowered is None else lowered
 
 
@@ -181,7 +182,8 @@ def _dict(value: dict[object, object], walk: Walk, depth: int) -> object:
             if lowered is None:
                 lowered = names.copy()
             lowered[name] = low
-    walk.grow(size)
+    if size:
+        walk.grow(size)
     return value if lowered is None else lowered
 
 

@@ -42,7 +42,7 @@ class MsgpackCodec(Codec):
         if len(data) > limit:
             raise CorruptPayload(f"stored value has {len(data)} bytes, the limit is {limit}")
         try:
-            if len(data) > scan.SMALL or b"\xff" in data:
+            if len(data) > scan.SMALL or 0xFF in data:
                 scan.check(data, limit)
             return wire.unpack(data)
         except MemoryError:

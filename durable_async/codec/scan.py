@@ -54,7 +54,7 @@ def check(data: bytes, limit: int) -> None:
         CorruptPayload: if it is too deep, truncated, or followed by something.
     """
     size = len(data)
-    if not (b"\xff" in data and any(header in data for header in _TIMESTAMPS)):
+    if not (0xFF in data and any(header in data for header in _TIMESTAMPS)):
         if size <= SMALL:
             return
         headers = size - len(data.translate(None, _HEADERS))

@@ -46,12 +46,15 @@ class Walk:
 
         The number bounds containers that hold one another many times: they would grow without end in the bytes.
         """
+        self.parts -= 1
+        self.size += size
+        if depth < MAX_DEPTH and self.parts >= 0 and self.size <= self.limit:
+            return
         if depth >= MAX_DEPTH:
             raise Refused(f"nested deeper than {MAX_DEPTH} levels, or inside itself")
-        self.parts -= 1
         if self.parts < 0:
             raise Refused(f"more than {max_parts(self.limit)} containers", PayloadTooLarge)
-        self.grow(size)
+        self.grow(0)
 
     def grow(self, size: int) -> None:
         """Count `size` more bytes (a lower bound: a str has at least one byte a character)."""
