@@ -94,8 +94,7 @@ def _traceback(exc: BaseException) -> str:
         text = "".join(traceback.format_tb(exc.__traceback__, limit=-_FRAMES))
     except Exception as error:  # noqa: BLE001  (loaders of source code may raise anything)
         return f"<no traceback: {type(error).__name__}>"
-    text = text.encode("utf-8", "backslashreplace")[-TEXT_LIMIT:].decode("utf-8", "ignore")
-    return text
+    return text.encode("utf-8", "backslashreplace")[-TEXT_LIMIT:].decode("utf-8", "ignore")
 
 
 def errorinfo_to_data(info: ErrorInfo) -> list[object]:
@@ -166,8 +165,9 @@ def unpack_failure(
 ) -> tuple[Exception | None, ErrorInfo]:
     """The exception as itself if it may be rebuilt, else None; and what is known of it in any case.
 
-    Rebuilt as ``cls(*args)`` are builtin exceptions and those whose exact type is in `declared`. Attributes that are not
-    in ``args``, notes, causes and the traceback do not come back; a constructor that refuses ``args`` gives None.
+    Rebuilt as ``cls(*args)`` are builtin exceptions and those whose exact type is in `declared`. Attributes that
+    are not in ``args``, notes, causes and the traceback do not come back; a constructor that refuses
+    ``args`` gives None.
 
     Raises:
         CorruptPayload: if the bytes are not what `pack_failure` returns.

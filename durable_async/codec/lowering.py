@@ -100,6 +100,7 @@ def pack(lowered: object, what: str) -> bytes:
 
 
 def too_large(size: int, limit: int, what: str) -> PayloadTooLarge:
+    """The refusal of a value whose encoded form is `size` bytes long."""
     return PayloadTooLarge(f"{what}: {size} bytes when encoded, the limit is {limit}")
 
 

@@ -70,6 +70,8 @@ class Walk:
 
 
 class CanonicalWalk(Walk):
+    """A walk that gives equal values equal bytes, for fingerprints."""
+
     canonical = True
     atoms = CANONICAL_ATOMS
 
@@ -104,6 +106,7 @@ STRICT: Final = (
 
 
 def why_not(cls: type) -> str:
+    """Why a type cannot be stored, and what to do instead."""
     if cls in _HINTS:
         return _HINTS[cls]
     for base in STRICT:

@@ -52,6 +52,7 @@ INT_MIN: Final = -(1 << 63)
 INT_MAX: Final = (1 << 64) - 1
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_FIRST: Final = datetime.min  # noqa: DTZ901  (wall-clock time; the zone is put on afterwards)
 _DAY_US: Final = 86_400_000_000
 _pair = struct.Struct(">qq")
 _u32 = struct.Struct(">I")
@@ -82,6 +83,7 @@ def ext_datetime(value: datetime, offset: timedelta) -> ExtType:
 
 
 def ext_date(value: date) -> ExtType:
+    """A date."""
     return ext(DATE, _u32.pack(value.toordinal()))
 
 
@@ -92,14 +94,17 @@ def ext_time(value: time, offset: timedelta | None) -> ExtType:
 
 
 def ext_timedelta(value: timedelta) -> ExtType:
+    """A length of time."""
     return ext(TIMEDELTA, _delta.pack(value.days, value.seconds, value.microseconds))
 
 
 def ext_decimal(value: Decimal) -> ExtType:
+    """A decimal number with its exponent: 1.0 is not 1.00."""
     return ext(DECIMAL, str(value).encode("ascii"))
 
 
 def ext_uuid(value: UUID) -> ExtType:
+    """A UUID, without ``is_safe``."""
     return ext(UUID_, value.bytes)
 
 
@@ -195,7 +200,7 @@ def _zone(offset: int) -> timezone:
 
 def _read_datetime(body: bytes) -> datetime:
     wall, offset = _pair.unpack(body)
-    return (datetime.min + timedelta(microseconds=wall)).replace(tzinfo=_zone(offset))
+    return (_FIRST + timedelta(microseconds=wall)).replace(tzinfo=_zone(offset))
 
 
 def _read_date(body: bytes) -> date:
@@ -210,7 +215,7 @@ def _read_time(body: bytes) -> time:
         zone = _zone(offset)
     if wall >= _DAY_US:
         raise CorruptPayload("a time of day past midnight")
-    return (datetime.min + timedelta(microseconds=wall)).time().replace(tzinfo=zone)
+    return (_FIRST + timedelta(microseconds=wall)).time().replace(tzinfo=zone)
 
 
 def _read_timedelta(body: bytes) -> timedelta:

@@ -372,9 +372,9 @@ def test_annotations_that_are_not_resolved_are_a_mistake_of_the_program() -> Non
 def test_aliases() -> None:
     if sys.version_info < (3, 12):
         pytest.skip("type aliases are new in 3.12")
-    alias = typing.TypeAliasType("alias", list[Item])
+    alias: Any = typing.TypeAliasType("alias", list[Item])
     variable = TypeVar("variable")
-    generic = typing.TypeAliasType("generic", list[variable], type_params=(variable,))
+    generic: Any = typing.TypeAliasType("generic", list[variable], type_params=(variable,))  # type: ignore[valid-type]
     assert convert([{"sku": "a", "price": Decimal(1)}], alias) == [Item("a", Decimal(1))]
     assert convert([{"sku": "a", "price": Decimal(1)}], generic[Item]) == [Item("a", Decimal(1))]
 
