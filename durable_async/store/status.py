@@ -20,3 +20,4 @@ class Answer(enum.IntEnum):
     DONE = 9
     RETRY = 10
     FULL = 11
+    CORRUPT = 12

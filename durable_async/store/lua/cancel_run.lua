@@ -24,33 +24,39 @@ local parent_owner = ARGV[8]
 
 local run = read_run(run_key)
 if not run then return { STATUS.GONE } end
+local now = now_ms(given_now)
 -- A repeat after a lost reply: the mark is this caller's own.
-if run.cancel_token == token then return { STATUS.OK, now_ms(given_now), run.client } end
+if run.cancel_token == token then return { STATUS.OK, now, run.client } end
 if TERMINAL[run.status] or run.cancel_at > 0 then return { STATUS.DONE } end
--- The worker whose stream was declared is not the owner any more.
+-- The worker whose stream was declared is not the owner any more: a wake-up there would go astray.
 if run.owner ~= owner then return { STATUS.RETRY } end
 
-local now = now_ms(given_now)
 local keys = {
   run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key,
-  worker = worker_key, queue = queue_key,
+  worker = run.owner ~= '' and worker_key or nil, queue = queue_key,
 }
 if run.epoch == 0 then
+  -- Never started: nobody holds a copy of it, so it ends here. A claim in flight finds its entry gone.
   local parent = nil
   if parent_id ~= '' then
     parent = { run_key = KEYS[8], inbox_key = KEYS[9], worker_key = KEYS[10], queue_key = KEYS[11],
       id = parent_id, owner = parent_owner }
   end
-  redis.call('HSET', run_key, 'cancel', reason, 'cancel_token', token)
-  end_from_outside(now, keys, id, run, 'cancelled', reason, parent)
+  local plan = plan_end_from_outside(keys, run, parent)
+  end_from_outside(now, keys, id, plan, 'cancelled', reason, { 'cancel', reason, 'cancel_token', token })
   return { STATUS.OK, now, run.client }
 end
 
--- The children known now are cancelled by the walk; those created later are born cancelled by the commit.
-redis.call('HSET', run_key, 'cancel', reason, 'cancel_token', token, 'cancel_at', run.mail + 1,
-  'cancel_kids', run.kids, 'grace', now + tonumber(grace_ms))
-redis.call('ZADD', timers_key, now + tonumber(grace_ms), 'g' .. id)
-if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end
 if run.status == 'blocked' then run.status = 'parked' end
-deliver_message(now, run_key, inbox_key, id, run, 'X' .. reason, run.owner ~= '' and worker_key or nil, queue_key)
+plan_message(inbox_key, run, keys.worker, queue_key)
+if run.kids > 0 then redis.call('HLEN', walks_key) end
+
+-- The first write, to the one key not read. Grace is a timer of the store, armed by the script that causes it.
+local grace_due = now + tonumber(grace_ms)
+redis.call('ZADD', timers_key, grace_due, 'g' .. id)
+-- The children known now are cancelled by the walk; those created later are born cancelled by the commit. The subtree
+-- is durable work, so that a canceller who dies here leaves nothing undone.
+if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end
+deliver_message(now, run_key, inbox_key, id, run, 'X' .. reason, { 'cancel', reason, 'cancel_token', token,
+  'cancel_at', run.mail + 1, 'cancel_kids', run.kids, 'grace', grace_due })
 return { STATUS.OK, now, '' }

@@ -9,9 +9,10 @@ local beats_key = KEYS[3]
 local worker = ARGV[1]
 local beat = ARGV[2]
 
-if redis.call('XLEN', stream_key) > 0 then return { STATUS.RETRY } end
-if beat ~= '' and (redis.call('HGET', beats_key, worker) or '') ~= beat then return { STATUS.RETRY } end
-redis.call('DEL', stream_key)
+-- A wake-up may have come since the caller looked; and it is dead only if its counter still stands where it stood.
+local moved = redis.call('HGET', beats_key, worker) or ''
+if redis.call('XLEN', stream_key) > 0 or (beat ~= '' and moved ~= beat) then return { STATUS.RETRY } end
 redis.call('HDEL', workers_key, worker)
 redis.call('HDEL', beats_key, worker)
+redis.call('DEL', stream_key)
 return { STATUS.OK }

@@ -4,7 +4,8 @@
 --   run, inbox, worker stream and queue. ARGV from 13 on: the list (letter and value in turn), the children
 --   (id, fields, record, delay, cleanup), the awaited child ids, the walks (item and value in turn), and with
 --   a parent its id and the worker whose stream was declared.
--- Returns: {OK | PARKED | ENDED | FENCED, now, messages not taken, waiting clients}
+-- Returns: {OK | PARKED | ENDED, now, messages not taken, waiting clients, worker to nudge} | {FENCED, now}
+--   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
 -- Writes: run, journal, inbox, timers, walks, children, index, queues, the parent's run, inbox and streams.
 -- Repeat-safe: seq = last gets the stored answer, with the messages not yet taken.
 -- Wakes: new children's queues; the parent.
@@ -26,179 +27,145 @@ local payload = ARGV[10]
 local counts = ARGV[11]
 local page = ARGV[12]
 --- @include "lib/now"
---- @include "lib/create"
 --- @include "lib/finish"
+--- @include "lib/family"
 
 local n_list, n_new, n_await, n_walks, has_parent = string.match(counts, '(%d+) (%d+) (%d+) (%d+) (%d+)')
 n_list, n_new, n_await, n_walks = tonumber(n_list), tonumber(n_new), tonumber(n_await), tonumber(n_walks)
-local last = tonumber(page) - 1
 
 local f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'answer', 'mail', 'taken',
-  'cancel_at', 'timer', 'grace', 'kids', 'retention', 'notify', 'client', 'nudged')
+  'cancel_at', 'timer', 'grace', 'kids', 'retention', 'notify', 'client', 'nudged', 'owner')
 local mail, taken = tonumber(f[7]) or 0, tonumber(f[8]) or 0
+local clients = f[15] or ''
 local now = now_ms(given_now)
 
 -- A stale owner (reaped, released, or of a time the server has lost) changes nothing.
 if not f[1] or f[2] ~= epoch or f[3] ~= nonce then return { STATUS.FENCED, now } end
 if f[4] == seq then
   -- The reply to this very commit was lost: the stored answer, never a second look at park or end.
-  local inbox = {}
-  if f[6] == tostring(STATUS.OK) and mail > taken then inbox = redis.call('LRANGE', inbox_key, 0, last) end
-  return { tonumber(f[6]), now, inbox, f[15] or '' }
+  local rest = {}
+  if f[6] == tostring(STATUS.OK) and mail > taken then rest = redis.call('LRANGE', inbox_key, 0, tonumber(page) - 1) end
+  return { tonumber(f[6]), now, rest, clients, '' }
 end
-if tonumber(f[4]) + 1 ~= tonumber(seq) or f[1] ~= 'running' or f[5] ~= entry then return { STATUS.FENCED, now } end
+-- A request that arrives after its own retry, a copy that is not the journal's, or a run that somebody else has ended.
+if (tonumber(f[4]) or 0) + 1 ~= tonumber(seq) or f[1] ~= 'running' or f[5] ~= entry then
+  return { STATUS.FENCED, now }
+end
 
 -- The list is what the body saw, in its order. Takes and drops name their message by number and time, so that
 -- a message which took another's number after a loss of writes is not mistaken for it.
-local records, consumed, at = {}, 0, 12
-local inbox = {}
-if mail > taken then inbox = redis.call('LRANGE', inbox_key, 0, last) end
-for i = 1, n_list do
-  local letter, value = ARGV[at + 1], ARGV[at + 2]
-  at = at + 2
-  if letter == 'R' then
-    records[#records + 1] = value
+local at, n_messages = 12 + 2 * n_list, 0
+for i = 13, at, 2 do
+  if ARGV[i] ~= 'R' then n_messages = n_messages + 1 end
+end
+local inbox, lines, consumed = {}, {}, 0
+if mail > taken then inbox = redis.call('LRANGE', inbox_key, 0, n_messages + tonumber(page) - 1) end
+for i = 13, at, 2 do
+  local value = ARGV[i + 1]
+  if ARGV[i] == 'R' then
+    lines[#lines + 1] = value
   else
     consumed = consumed + 1
     local message = inbox[consumed]
     if not message or string.sub(message, 1, #value) ~= value then return { STATUS.FENCED, now } end
-    if letter == 'T' then records[#records + 1] = message end
+    if ARGV[i] == 'T' then lines[#lines + 1] = message end
   end
 end
 taken = taken + consumed
-local left = {}
-for i = consumed + 1, #inbox do left[#left + 1] = inbox[i] end
 
--- A run that would park with a message waiting, or end with a cancel waiting, does not: no wake-up is lost and
--- a promised cancel is kept.
-local cancel_at = tonumber(f[9]) or 0
-local kids = tonumber(f[12]) or 0
-local next_key = 6
-if want == 'park' and mail > taken then want = 'go' end
-local ending = want ~= 'go' and want ~= 'park' and want ~= 'block'
-if ending and cancel_at > taken then want, ending = 'go', false end
-
--- From here on only writes.
-if #records > 0 then
-  for i = 1, #records, 1000 do redis.call('RPUSH', journal_key, unpack(records, i, math.min(i + 999, #records))) end
-end
-if consumed > 0 then redis.call('LTRIM', inbox_key, consumed, -1) end
-
+-- Everything that follows from it is decided before anything is written: what becomes of the children, and what this
+-- script itself has to say to the run.
 local set = {}
 if set_packed ~= '' then set = cmsgpack.unpack(set_packed) end
 local function put(name, value)
   set[#set + 1] = name
   set[#set + 1] = value
 end
+put('seq', seq)
+if consumed > 0 then put('taken', taken) end
+if #lines > 0 then put('claims', 0) end
+if f[16] == '1' then put('nudged', '') end
 
--- What this script itself has to say to the run goes the way of every other message.
-local told = 0
-local function tell(letter, child_id, result)
-  mail, told = mail + 1, told + 1
-  local message = 'M' .. mail .. ' ' .. now .. ' C' .. letter .. child_id .. '\n' .. result
-  redis.call('RPUSH', inbox_key, message)
-  left[#left + 1] = message
-end
-
-if n_new > 0 then
-  local children_key, index_key = KEYS[6], KEYS[7]
-  next_key = 8
-  local members, listed = {}, {}
-  for i = 1, n_new do
-    local child_id, fields, record = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-    local delay, cleanup = ARGV[at + 4], ARGV[at + 5]
-    local child_run, child_journal, child_queue = KEYS[next_key], KEYS[next_key + 1], KEYS[next_key + 2]
-    at, next_key = at + 5, next_key + 3
-    -- Set if absent: a commit of an earlier life may have been lost by the worker, not by the server.
-    if redis.call('EXISTS', child_run) == 0 then
-      kids = kids + 1
-      members[#members + 1], members[#members + 2] = kids, child_id
-      listed[#listed + 1], listed[#listed + 2] = now, child_id
-      fields = cmsgpack.unpack(fields)
-      if cancel_at > 0 and cleanup ~= '1' then
-        -- Created under a cancelled parent: born cancelled, unless cleanup asked for it.
-        local n = #fields
-        fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'created', now, 'finished', now
-        fields[n + 5], fields[n + 6] = 'status', 'cancelled'
-        redis.call('HSET', child_run, unpack(fields))
-        local reason = 'parent ' .. id .. ' was cancelled'
-        redis.call('RPUSH', child_journal, record, 'Z' .. now .. ' cancelled\n' .. reason)
-        tell(TERMINAL.cancelled, child_id, reason)
-      else
-        create_run(now, child_run, child_journal, child_queue, timers_key, child_id, fields, record, tonumber(delay))
-      end
-    end
-  end
-  if #members > 0 then
-    redis.call('ZADD', children_key, unpack(members))
-    redis.call('ZADD', index_key, unpack(listed))
+local cancel_at, kids, next_key = tonumber(f[9]) or 0, tonumber(f[12]) or 0, 6
+local family, n_tells = nil, 0
+if n_new > 0 or n_await > 0 then
+  family = {
+    id = id, now = now, owner = f[17] or '', kids = kids, timers_key = timers_key, is_cancelled = cancel_at > 0,
+  }
+  next_key, at = read_family(family, n_new, n_await, next_key, at, KEYS, ARGV)
+  n_tells = #family.tells
+  if family.n_listed > 0 then
+    kids = kids + family.n_listed
     put('kids', kids)
   end
 end
+local walks = {}
+for i = 1, 2 * n_walks do walks[i] = ARGV[at + i] end
+at = at + 2 * n_walks
+if n_walks > 0 then redis.call('HLEN', walks_key) end
 
--- A child that was started only, and is now awaited: from here on its end is told, or is told at once.
-for i = 1, n_await do
-  local child_run, child_journal = KEYS[next_key], KEYS[next_key + 1]
-  local child_id = ARGV[at + 1]
-  next_key, at = next_key + 2, at + 1
-  local c = redis.call('HMGET', child_run, 'status', 'notify')
-  if c[1] and c[2] ~= '1' then
-    redis.call('HSET', child_run, 'notify', '1')
-    if TERMINAL[c[1]] then
-      local outcome = redis.call('LINDEX', child_journal, -1)
-      tell(TERMINAL[c[1]], child_id, string.match(outcome, '^Z[^\n]*\n(.*)$') or '')
+-- A run that would park with a message waiting, or end with a cancel waiting, does not: no wake-up is lost and
+-- a promised cancel is kept.
+local ending = want ~= 'go' and want ~= 'park' and want ~= 'block'
+if (want == 'park' and (mail > taken or n_tells > 0)) or (ending and cancel_at > taken) then
+  want, ending = 'go', false
+end
+local keys = { run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key }
+local timer, answer, plan = f[10] or '', STATUS.OK, nil
+if ending then
+  local parent = nil
+  if has_parent == '1' then
+    parent = {
+      run_key = KEYS[next_key], inbox_key = KEYS[next_key + 1], worker_key = KEYS[next_key + 2],
+      queue_key = KEYS[next_key + 3], id = ARGV[at + 1], owner = ARGV[at + 2],
+    }
+  end
+  answer = STATUS.ENDED
+  plan = plan_end(keys, {
+    mail = mail, taken = taken, timer = timer, grace = f[11] or '', kids = kids, retention = f[13], notify = f[14],
+  }, parent)
+else
+  if n_tells > 0 then
+    redis.call('LLEN', inbox_key)
+    put('mail', mail + n_tells)
+  end
+  if want ~= 'go' then
+    answer = STATUS.PARKED
+    put('status', want == 'park' and 'parked' or 'blocked')
+    put('entry', '')
+    if due_ms ~= '' or timer ~= '' then
+      redis.call('ZCARD', timers_key)
+      put('timer', want == 'park' and due_ms or '')
     end
   end
 end
-if told > 0 then
-  put('mail', mail)
-  if want == 'park' then want = 'go' end
-end
+put('answer', answer)
 
-for i = 1, n_walks do
-  redis.call('HSET', walks_key, ARGV[at + 1], ARGV[at + 2])
-  at = at + 2
-end
-
-put('seq', seq)
-if consumed > 0 then put('taken', taken) end
-if #records > 0 then put('claims', 0) end
-if f[16] == '1' then put('nudged', '') end
-
-if want == 'go' then
-  put('answer', STATUS.OK)
+-- From here on only writes. The first is to the journal, the one key that was not read.
+if ending then
+  finish_run(now, keys, id, plan, want, payload, lines, set)
+else
+  append_lines(journal_key, lines)
+  if consumed > 0 then redis.call('LTRIM', inbox_key, consumed, -1) end
   redis.call('HSET', run_key, unpack(set))
-  return { STATUS.OK, now, left, '' }
 end
+if want == 'park' and due_ms ~= '' then
+  redis.call('ZADD', timers_key, due_ms, 'w' .. id)
+elseif answer == STATUS.PARKED and timer ~= '' then
+  redis.call('ZREM', timers_key, 'w' .. id)
+end
+if family then write_family(family) end
+if n_walks > 0 then redis.call('HSET', walks_key, unpack(walks)) end
 
-if want == 'park' or want == 'block' then
-  local timer = f[10] or ''
-  if want == 'park' and due_ms ~= '' then
-    redis.call('ZADD', timers_key, due_ms, 'w' .. id)
-    put('timer', due_ms)
-  elseif timer ~= '' then
-    redis.call('ZREM', timers_key, 'w' .. id)
-    put('timer', '')
+local left = {}
+if answer == STATUS.OK then
+  for i = consumed + 1, #inbox do left[#left + 1] = inbox[i] end
+  -- It goes the way of every other message.
+  for i = 1, n_tells do
+    local told = family.tells[i]
+    local message = 'M' .. mail + i .. ' ' .. now .. ' C' .. TERMINAL[told[1]] .. told[2] .. '\n' .. told[3]
+    redis.call('RPUSH', inbox_key, message)
+    left[#left + 1] = message
   end
-  put('answer', STATUS.PARKED)
-  put('status', want == 'park' and 'parked' or 'blocked')
-  put('entry', '')
-  redis.call('HSET', run_key, unpack(set))
-  return { STATUS.PARKED, now, {}, '' }
 end
-
-local parent = nil
-if has_parent == '1' then
-  parent = {
-    run_key = KEYS[next_key], inbox_key = KEYS[next_key + 1], worker_key = KEYS[next_key + 2],
-    queue_key = KEYS[next_key + 3], id = ARGV[at + 1], owner = ARGV[at + 2],
-  }
-end
-put('answer', STATUS.ENDED)
-local run = {
-  mail = mail, taken = taken, timer = f[10] or '', grace = f[11] or '', kids = kids, retention = f[13],
-  notify = f[14],
-}
-finish_run(now, { run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key },
-  id, run, want, payload, parent, set)
-return { STATUS.ENDED, now, {}, f[15] or '' }
+return { answer, now, left, clients, plan and plan.elsewhere or '' }

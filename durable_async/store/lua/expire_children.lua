@@ -1,32 +1,47 @@
 -- One chunk of the walk over an ended run's children: those that have ended get their time to live.
 -- Slots: behind the fixed keys run and journal of each child; ARGV from 5 on the child ids.
--- Returns: {OK} | {STALE}: another worker has taken this chunk.
+-- Returns: {OK} | {STALE}: another worker has taken this chunk | {DONE}: the id lives again, the walk is void and gone.
 -- Writes: walks, children, the children's runs and journals.
 -- Repeat-safe: the cursor moves once.
 -- Wakes: nobody.
 local walks_key = KEYS[1]
 local children_key = KEYS[2]
+local parent_key = KEYS[3]
 local item = ARGV[1]
 local cursor = ARGV[2]
 local next_cursor = ARGV[3]
 local retention_ms = ARGV[4]
 --- @include "lib/terminal"
+--- @include "lib/retention"
 
 if redis.call('HGET', walks_key, item) ~= cursor then return { STATUS.STALE } end
+-- The run has expired and its id was started again: what is listed now are the children of the living one.
+local parent_status = redis.call('HGET', parent_key, 'status')
+if parent_status and not TERMINAL[parent_status] then
+  redis.call('HDEL', walks_key, item)
+  return { STATUS.DONE }
+end
+local found = {}
 for i = 5, #ARGV do
-  local run_key, journal_key = KEYS[2 * i - 7], KEYS[2 * i - 6]
-  local f = redis.call('HMGET', run_key, 'status', 'kids', 'retention')
+  -- A damaged record must not hold up its siblings: it is passed over, and stays.
+  found[i] = redis.pcall('HMGET', KEYS[2 * i - 6], 'status', 'kids', 'retention')
+end
+local fallback = retention_of(retention_ms)
+for i = 5, #ARGV do
+  local run_key, journal_key, f = KEYS[2 * i - 6], KEYS[2 * i - 5], found[i]
   -- One that is still active sees its parent's time to live when it ends.
-  if f[1] and TERMINAL[f[1]] then
-    local ttl = f[3] or retention_ms
+  if not f.err and f[1] and TERMINAL[f[1]] then
     if (tonumber(f[2]) or 0) > 0 then redis.call('HSET', walks_key, 'e' .. ARGV[i], 0) end
-    redis.call('PEXPIRE', run_key, ttl)
-    redis.call('PEXPIRE', journal_key, ttl)
+    local ttl = retention_of(f[3]) or fallback
+    if ttl then
+      redis.call('PEXPIRE', run_key, ttl)
+      redis.call('PEXPIRE', journal_key, ttl)
+    end
   end
 end
 if next_cursor == '' then
   redis.call('HDEL', walks_key, item)
-  redis.call('PEXPIRE', children_key, retention_ms)
+  if fallback then redis.call('PEXPIRE', children_key, fallback) end
 else
   redis.call('HSET', walks_key, item, next_cursor)
 end

@@ -1,6 +1,6 @@
--- Makes a run ready whose sleep or delay is over. The message is the time itself: the owner reads it in the
--- answer to its resume or claim, and its journal gets it as a record.
--- Returns: {OK} | {DONE}: the timer is void and gone | {RETRY}: the owner changed.
+-- Makes a run ready whose sleep or delay is over. There is no message: the owner reads the time in the answer to its
+-- resume or claim, and journals it as a record.
+-- Returns: {OK} | {DONE}: the timer is void and gone, or set for later | {RETRY}: the owner changed.
 -- Writes: run, timers, worker stream or queue.
 -- Repeat-safe: the second call finds the run ready.
 -- Wakes: the run.
@@ -17,18 +17,25 @@ local owner = ARGV[3]
 local f = redis.call('HMGET', run_key, 'status', 'timer', 'owner')
 local letter, id = string.sub(member, 1, 1), string.sub(member, 2)
 local expected = letter == 'd' and 'delayed' or 'parked'
--- The run has gone on, ended or vanished: nothing waits for this time any more.
-if f[1] ~= expected or (f[2] or '') == '' then
+local due = tonumber(f[2] or '')
+-- The run has gone on, ended or vanished: nothing waits for this time any more. Its next park arms its timer anew.
+if f[1] ~= expected or not due then
   redis.call('ZREM', timers_key, member)
   return { STATUS.DONE }
 end
+-- The worker whose stream was declared is not the owner any more: a wake-up there would go astray.
 if (f[3] or '') ~= owner then return { STATUS.RETRY } end
-if tonumber(f[2]) > now_ms(given_now) then
+if due > now_ms(given_now) then
   -- Parked again for a later time since this one was handed out.
-  redis.call('ZADD', timers_key, f[2], member)
+  redis.call('ZADD', timers_key, due, member)
   return { STATUS.DONE }
 end
+local stream_letter, stream_key = find_stream(letter == 'w' and owner ~= '' and worker_key or nil, queue_key)
 redis.call('ZREM', timers_key, member)
-local entry = add_entry(id, letter == 'w' and owner ~= '' and worker_key or nil, queue_key)
-redis.call('HSET', run_key, 'status', 'ready', 'entry', entry, 'timer', '')
+local entry = add_entry(id, stream_letter, stream_key)
+if letter == 'd' then
+  redis.call('HSET', run_key, 'status', 'ready', 'entry', entry, 'timer', '', 'waiting', '')
+else
+  redis.call('HSET', run_key, 'status', 'ready', 'entry', entry, 'timer', '')
+end
 return { STATUS.OK }

@@ -12,6 +12,7 @@ local lease_ms = ARGV[3]
 
 local now = now_ms(given_now)
 local due = redis.call('ZRANGE', timers_key, 0, limit, 'WITHSCORES')
+local walks = redis.call('HRANDFIELD', walks_key, 16, 'WITHVALUES')
 local members, next_due, lease = {}, '', {}
 for i = 1, #due, 2 do
   if tonumber(due[i + 1]) > now then
@@ -27,5 +28,4 @@ for i = 1, #due, 2 do
   lease[#lease + 1] = due[i]
 end
 if #members > 0 then redis.call('ZADD', timers_key, unpack(lease)) end
-local walks = redis.call('HRANDFIELD', walks_key, 16, 'WITHVALUES')
 return { STATUS.OK, now, members, tostring(next_due), walks }

@@ -1,6 +1,6 @@
 -- Puts an entry back so that any worker may take its run: a drain, a wake-up that found no slot, an unknown
 -- workflow (with a delay), or the reaper's finding in the hands of a dead worker. Garbage is acked.
--- Returns: {OK} | {STALE}: the record names another entry; this one is gone now.
+-- Returns: {OK} | {STALE}: the record names another entry, and this one is gone now; or the caller was fenced.
 -- Writes: run, source stream, queue or timers.
 -- Repeat-safe: the second call finds another entry in the record.
 -- Wakes: whoever reads the queue.
@@ -19,18 +19,14 @@ local keep_claim = ARGV[7]
 --- @include "lib/entry"
 
 local f = redis.call('HMGET', run_key, 'status', 'entry', 'epoch', 'claims')
-local entry_id = string.sub(entry, 2)
--- Settled, or put back by somebody else. An owner that was fenced (epoch) puts nothing back.
-if f[2] ~= entry or (epoch ~= '' and f[3] ~= epoch) or (f[1] ~= 'ready' and f[1] ~= 'running') then
-  if f[2] ~= entry then
-    redis.call('XACK', source_key, 'workers', entry_id)
-    redis.call('XDEL', source_key, entry_id)
-  end
+-- Settled, or put back by somebody else: garbage, whoever holds it.
+if f[2] ~= entry then
+  drop_entry(entry, source_key)
   return { STATUS.STALE }
 end
+-- An owner that was fenced puts nothing back: the entry is another one's.
+if (epoch ~= '' and f[3] ~= epoch) or (f[1] ~= 'ready' and f[1] ~= 'running') then return { STATUS.STALE } end
 
-redis.call('XACK', source_key, 'workers', entry_id)
-redis.call('XDEL', source_key, entry_id)
 local set = { 'waiting', waiting }
 local function put(name, value)
   set[#set + 1] = name
@@ -38,18 +34,23 @@ local function put(name, value)
 end
 if f[1] == 'running' then
   -- The old owner is fenced at once, alive or not. A hand-back is no crash: its claim is not counted.
-  put('epoch', tonumber(f[3]) + 1)
+  put('epoch', (tonumber(f[3]) or 0) + 1)
   if keep_claim ~= '1' then put('claims', math.max((tonumber(f[4]) or 0) - 1, 0)) end
 end
-if tonumber(delay_ms) > 0 then
-  local due = now_ms(given_now) + tonumber(delay_ms)
+local delay = tonumber(delay_ms)
+if delay > 0 then
+  redis.call('ZCARD', timers_key)
+  local due = now_ms(given_now) + delay
+  drop_entry(entry, source_key)
   redis.call('ZADD', timers_key, due, 'd' .. id)
   put('status', 'delayed')
   put('timer', due)
   put('entry', '')
 else
+  redis.call('XLEN', queue_key)
+  drop_entry(entry, source_key)
   put('status', 'ready')
-  put('entry', add_entry(id, nil, queue_key))
+  put('entry', add_entry(id, 'Q', queue_key))
 end
 redis.call('HSET', run_key, unpack(set))
 return { STATUS.OK }

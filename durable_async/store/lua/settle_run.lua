@@ -1,7 +1,8 @@
 -- Ends a run that its owner does not end: terminated, its cancel's grace over, or too many claims without a record.
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
--- Returns: {OK, now, waiting clients} | {DONE}: it had ended, or the cause is void | {GONE} | {RETRY}: the owner changed.
--- Writes: run, journal, inbox, timers, walks, streams; the parent's run, inbox and streams.
+-- Returns: {OK, now, waiting clients} | {DONE}: it had ended, or the cause is void | {GONE}
+--   | {RETRY}: the owner changed.
+-- Writes: run, journal, inbox, timers, walks, streams; the parent's run, inbox and streams. A void grace timer.
 -- Repeat-safe: a second call finds the run terminal.
 -- Wakes: the parent; the owner is nudged.
 local run_key = KEYS[1]
@@ -24,12 +25,25 @@ local crash_limit = ARGV[9]
 --- @include "lib/ending"
 
 local run = read_run(run_key)
-if not run then return { STATUS.GONE } end
-if TERMINAL[run.status] then return { STATUS.DONE } end
+if not run or TERMINAL[run.status] then
+  -- A grace timer that outlived its run would be handed out for ever.
+  if cause == 'grace' then redis.call('ZREM', timers_key, 'g' .. id) end
+  return { run and STATUS.DONE or STATUS.GONE }
+end
 if run.owner ~= owner then return { STATUS.RETRY } end
 local now = now_ms(given_now)
--- The grace timer may be a late copy, and a poisoned run may have got a record since.
-if cause == 'grace' and (run.grace == '' or tonumber(run.grace) > now) then return { STATUS.DONE } end
+if cause == 'grace' then
+  local due = tonumber(run.grace)
+  if not due then
+    redis.call('ZREM', timers_key, 'g' .. id)
+    return { STATUS.DONE }
+  elseif due > now then
+    -- A late copy of an earlier life's timer was handed out.
+    redis.call('ZADD', timers_key, due, 'g' .. id)
+    return { STATUS.DONE }
+  end
+end
+-- Somebody else may have claimed it meanwhile, and got a record into its journal.
 if cause == 'poison' and (run.status ~= 'ready' or run.claims < tonumber(crash_limit)) then return { STATUS.DONE } end
 
 local parent = nil
@@ -37,14 +51,19 @@ if parent_id ~= '' then
   parent = { run_key = KEYS[8], inbox_key = KEYS[9], worker_key = KEYS[10], queue_key = KEYS[11],
     id = parent_id, owner = parent_owner }
 end
-if cause == 'terminate' and run.kids > 0 then redis.call('HSET', walks_key, 't' .. id, 0) end
-if cause ~= 'terminate' and run.kids > 0 then
-  redis.call('HSET', run_key, 'cancel', payload, 'cancel_kids', run.kids)
-  redis.call('HSET', walks_key, 'x' .. id, 0)
-end
 local keys = {
   run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key,
   worker = run.owner ~= '' and worker_key or nil, queue = queue_key,
 }
-end_from_outside(now, keys, id, run, status, payload, parent)
+local plan = plan_end_from_outside(keys, run, parent)
+if run.kids == 0 then
+  end_from_outside(now, keys, id, plan, status, payload, {})
+else
+  -- The payload of a failure is no text: children are told a reason.
+  redis.call('HLEN', walks_key)
+  local reason = payload
+  if status ~= 'cancelled' then reason = 'parent ' .. id .. ' ended: ' .. status end
+  end_from_outside(now, keys, id, plan, status, payload, { 'cancel', reason, 'cancel_kids', run.kids })
+  redis.call('HSET', walks_key, (cause == 'terminate' and 't' or 'x') .. id, 0)
+end
 return { STATUS.OK, now, run.client }

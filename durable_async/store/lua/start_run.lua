@@ -20,7 +20,9 @@ local delay_ms = ARGV[5]
 local old = redis.call('HMGET', run_key, 'status', 'workflow', 'digest')
 if old[1] then return { STATUS.EXISTS, old[2], old[3], old[1] } end
 
-local now = now_ms(given_now)
-create_run(now, run_key, journal_key, queue_key, timers_key, id, cmsgpack.unpack(fields_packed), record, tonumber(delay_ms))
+local now, fields, delay = now_ms(given_now), cmsgpack.unpack(fields_packed), tonumber(delay_ms)
+redis.call('ZCARD', index_key)
+-- The queue, or the timers, are what create_run writes first.
+create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay)
 redis.call('ZADD', index_key, now, id)
 return { STATUS.OK, now }

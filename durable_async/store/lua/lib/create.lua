@@ -1,8 +1,8 @@
 --- @include "lib/entry"
 
--- Writes a new run: its record, the first line of its journal, and the entry (or
--- the timer) that gets it started. The caller has seen that the id is free.
--- `fields` are the flat names and values that never change.
+-- Writes a new run: its record, the first line of its journal, and the entry (or the timer) that gets it started. The
+-- caller has seen that the id is free, and that no key it hands over has a wrong type: the queue if there is no delay
+-- may be unread if this is the first write. `fields` are the flat names and values that never change.
 local function create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay_ms)
   local n = #fields
   fields[n + 1], fields[n + 2] = 'created', now
@@ -12,8 +12,10 @@ local function create_run(now, run_key, journal_key, queue_key, timers_key, id, 
     redis.call('ZADD', timers_key, now + delay_ms, 'd' .. id)
   else
     fields[n + 3], fields[n + 4] = 'status', 'ready'
-    fields[n + 5], fields[n + 6] = 'entry', add_entry(id, nil, queue_key)
+    fields[n + 5], fields[n + 6] = 'entry', add_entry(id, 'Q', queue_key)
   end
   redis.call('HSET', run_key, unpack(fields))
+  -- A journal without a record is a leftover of an earlier life: its lines, and its time to live, are not this run's.
+  redis.call('DEL', journal_key)
   redis.call('RPUSH', journal_key, record)
 end

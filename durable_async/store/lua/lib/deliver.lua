@@ -1,38 +1,30 @@
 --- @include "lib/entry"
 
--- Numbers a message into a run's inbox and, in the same script, wakes a parked
--- run or nudges a running one. `run` holds status, mail, owner and nudged as read
--- by this script; worker_key is the owner's stream, or nil when the caller
--- declared another worker's. A nudge is a note, no entry: a lost one is covered by
--- the owner's next commit.
-local function deliver_message(now, run_key, inbox_key, id, run, body, worker_key, queue_key)
-  local number = run.mail + 1
-  redis.call('RPUSH', inbox_key, 'M' .. number .. ' ' .. now .. ' ' .. body)
+-- The reads of a delivery: what the message will do, and that no key has a wrong type. `run` holds status, mail and
+-- nudged as read by this script; worker_key is the owner's stream, or nil if the caller declared another worker's.
+local function plan_message(inbox_key, run, worker_key, queue_key)
+  redis.call('LLEN', inbox_key)
   if run.status == 'parked' then
-    local entry = add_entry(id, worker_key, queue_key)
-    redis.call('HSET', run_key, 'mail', number, 'status', 'ready', 'entry', entry)
-  elseif run.status == 'running' and worker_key and run.nudged ~= '1' then
-    redis.call('XADD', worker_key, 'NOMKSTREAM', '*', 'n', id)
-    redis.call('HSET', run_key, 'mail', number, 'nudged', '1')
-  else
-    redis.call('HSET', run_key, 'mail', number)
+    run.wake_letter, run.wake_key = find_stream(worker_key, queue_key)
+  elseif run.status == 'running' and worker_key and run.nudged ~= '1'
+    and redis.call('TYPE', worker_key).ok == 'stream' then
+    run.nudge_key = worker_key
   end
-  return number
 end
 
--- The fields of a parent that its message needs; nil if the parent is gone. The worker's stream is usable only
--- if it is the one the caller declared.
-local function read_parent(parent)
-  local f = redis.call('HMGET', parent.run_key, 'status', 'mail', 'owner', 'nudged')
-  if not f[1] then return nil end
-  return {
-    status = f[1], mail = tonumber(f[2]) or 0, nudged = f[4],
-    worker_key = f[3] and f[3] == parent.owner and parent.worker_key or nil,
-  }
-end
-
--- Tells a parent that is not terminal that its child has settled.
-local function tell_parent(now, parent, run, child_id, letter, payload)
-  local body = 'C' .. letter .. child_id .. '\n' .. payload
-  deliver_message(now, parent.run_key, parent.inbox_key, parent.id, run, body, run.worker_key, parent.queue_key)
+-- Numbers a message into a run's inbox and, in the same script, wakes a parked run or nudges a running one, as planned.
+-- A nudge is a note, no entry: a lost one is covered by the owner's next commit. `set` are further fields to write.
+local function deliver_message(now, run_key, inbox_key, id, run, body, set)
+  local number = run.mail + 1
+  local n = #set
+  set[n + 1], set[n + 2] = 'mail', number
+  if run.wake_key then
+    set[n + 3], set[n + 4] = 'status', 'ready'
+    set[n + 5], set[n + 6] = 'entry', add_entry(id, run.wake_letter, run.wake_key)
+  elseif run.nudge_key then
+    redis.call('XADD', run.nudge_key, '*', 'n', id)
+    set[n + 3], set[n + 4] = 'nudged', '1'
+  end
+  redis.call('RPUSH', inbox_key, 'M' .. number .. ' ' .. now .. ' ' .. body)
+  redis.call('HSET', run_key, unpack(set))
 end

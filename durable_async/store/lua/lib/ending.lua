@@ -2,23 +2,32 @@
 
 -- What a script other than the owner's commit reads of a run before it ends it or speaks to it.
 local function read_run(run_key)
-  local f = redis.call('HMGET', run_key, 'status', 'epoch', 'entry', 'owner', 'mail', 'taken', 'timer', 'grace',
-    'kids', 'retention', 'notify', 'nudged', 'cancel_at', 'cancel_token', 'client', 'claims')
+  local f = redis.call('HMGET', run_key, 'status', 'epoch', 'entry', 'owner', 'mail', 'timer', 'grace', 'kids',
+    'retention', 'notify', 'nudged', 'cancel_at', 'cancel_token', 'client', 'claims', 'taken')
   if not f[1] then return nil end
   return {
     status = f[1], epoch = tonumber(f[2]) or 0, entry = f[3] or '', owner = f[4] or '', mail = tonumber(f[5]) or 0,
-    taken = tonumber(f[6]) or 0, timer = f[7] or '', grace = f[8] or '', kids = tonumber(f[9]) or 0,
-    retention = f[10], notify = f[11], nudged = f[12], cancel_at = tonumber(f[13]) or 0, cancel_token = f[14],
-    client = f[15] or '', claims = tonumber(f[16]) or 0,
+    timer = f[6] or '', grace = f[7] or '', kids = tonumber(f[8]) or 0, retention = f[9], notify = f[10],
+    nudged = f[11], cancel_at = tonumber(f[12]) or 0, cancel_token = f[13], client = f[14] or '',
+    claims = tonumber(f[15]) or 0, taken = tonumber(f[16]) or 0,
   }
 end
 
--- Ends a run that its owner does not end. The owner's later commit finds the status terminal and is FENCED;
--- a nudge makes it look now instead of at the end of its step.
-local function end_from_outside(now, keys, id, run, status, payload, parent)
-  drop_entry(run.entry, keys.worker, keys.queue)
-  if run.status == 'running' and keys.worker then
-    redis.call('XADD', keys.worker, 'NOMKSTREAM', '*', 'n', id)
+-- The reads of an end that the owner does not ask for: of its entry and its worker's stream beside those of every end.
+local function plan_end_from_outside(keys, run, parent)
+  local plan = plan_end(keys, run, parent)
+  plan.entry = run.entry
+  plan.entry_key = find_entry(run.entry, keys.worker, keys.queue)
+  if run.status == 'running' and keys.worker and redis.call('TYPE', keys.worker).ok == 'stream' then
+    plan.nudge_key = keys.worker
   end
-  finish_run(now, keys, id, run, status, payload, parent, {})
+  return plan
+end
+
+-- Ends a run that its owner does not end. The owner's later commit finds the status terminal and is FENCED; a nudge
+-- makes it look now instead of at the end of its step.
+local function end_from_outside(now, keys, id, plan, status, payload, set)
+  finish_run(now, keys, id, plan, status, payload, {}, set)
+  if plan.entry_key then drop_entry(plan.entry, plan.entry_key) end
+  if plan.nudge_key then redis.call('XADD', plan.nudge_key, '*', 'n', id) end
 end

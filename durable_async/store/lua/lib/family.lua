@@ -1,0 +1,137 @@
+--- @include "lib/terminal"
+--- @include "lib/create"
+
+-- Whether a record that was found under a new child's id is that of the same call: then it is joined.
+local function is_same_call(found, fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'workflow' and fields[i + 1] ~= found[2] then return false end
+    if fields[i] == 'digest' and fields[i + 1] ~= found[3] then return false end
+  end
+  return true
+end
+
+local function is_notified(fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'notify' then return fields[i + 1] == '1' end
+  end
+  return false
+end
+
+-- What becomes of one new child. A record under its id is a leftover: this life of the parent writes the child and the
+-- line that says so in one script, and never again. An ended one is replaced; one still active outlived the parent's
+-- earlier life and is joined, or, if it is another call's, stays what it is.
+local function decide_child(family, child, found)
+  if found[1] and not TERMINAL[found[1]] then
+    return is_same_call(found, child.fields) and 'join' or 'refuse'
+  end
+  child.is_leftover = found[1]
+  -- Created under a cancelled parent: born cancelled, unless cleanup asked for it.
+  if family.is_cancelled and child.cleanup ~= '1' then return 'bury' end
+  if child.delay > 0 then
+    redis.call('ZCARD', family.timers_key)
+  elseif not family.queues[child.queue_key] then
+    redis.call('XLEN', child.queue_key)
+    family.queues[child.queue_key] = true
+  end
+  return 'create'
+end
+
+-- The reads for the children that a commit creates. Five arguments and three keys each; returns what is next.
+local function read_new_children(family, n_new, next_key, at, keys, args)
+  if n_new == 0 then return next_key, at end
+  family.children_key, family.index_key, family.queues = keys[next_key], keys[next_key + 1], {}
+  next_key = next_key + 2
+  redis.call('ZCARD', family.index_key)
+  if family.kids > 0 then redis.call('ZCARD', family.children_key) end
+  for i = 1, n_new do
+    local child = {
+      id = args[at + 1], fields = cmsgpack.unpack(args[at + 2]), record = args[at + 3], delay = tonumber(args[at + 4]),
+      cleanup = args[at + 5],
+      run_key = keys[next_key], journal_key = keys[next_key + 1], queue_key = keys[next_key + 2],
+    }
+    at, next_key = at + 5, next_key + 3
+    child.fate = decide_child(family, child, redis.call('HMGET', child.run_key, 'status', 'workflow', 'digest'))
+    if child.fate ~= 'refuse' then family.n_listed = family.n_listed + 1 end
+    family.new[i], family.by_id[child.id] = child, child
+  end
+  return next_key, at
+end
+
+-- A child that was started only, and is now awaited: from here on its end is told, or is told at once.
+local function read_awaited(family, child_id, run_key, journal_key)
+  local born = family.by_id[child_id]
+  if born then
+    born.fields[#born.fields + 1], born.fields[#born.fields + 2] = 'notify', '1'
+    return
+  end
+  local f = redis.call('HMGET', run_key, 'status', 'notify')
+  if not f[1] then
+    -- Deleted by hand, or lost: nobody else would ever tell.
+    family.tells[#family.tells + 1] = { 'cancelled', child_id, 'the record of run ' .. child_id .. ' is gone' }
+  elseif f[2] ~= '1' then
+    family.awaited[#family.awaited + 1] = run_key
+    if TERMINAL[f[1]] then
+      local outcome = redis.call('LINDEX', journal_key, -1) or ''
+      family.tells[#family.tells + 1] = { f[1], child_id, string.match(outcome, '^Z[^\n]*\n(.*)$') or '' }
+    end
+  end
+end
+
+-- Everything a commit must know about children before it writes: those it creates, those it awaits, and what is to be
+-- told to the run itself (`tells`). Returns the next unused key and the last used argument.
+local function read_family(family, n_new, n_await, next_key, at, keys, args)
+  family.new, family.by_id, family.awaited, family.tells, family.n_listed = {}, {}, {}, {}, 0
+  next_key, at = read_new_children(family, n_new, next_key, at, keys, args)
+  for _ = 1, n_await do
+    read_awaited(family, args[at + 1], keys[next_key], keys[next_key + 1])
+    next_key, at = next_key + 2, at + 1
+  end
+  for _, child in ipairs(family.new) do
+    if is_notified(child.fields) and (child.fate == 'bury' or child.fate == 'refuse') then
+      local reason = 'parent ' .. family.id .. ' was cancelled'
+      if child.fate == 'refuse' then reason = 'its id belongs to another active run' end
+      family.tells[#family.tells + 1] = { 'cancelled', child.id, reason }
+    end
+  end
+  return next_key, at
+end
+
+local function bury_child(family, child)
+  local fields, now = child.fields, family.now
+  local n = #fields
+  fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'created', now, 'finished', now
+  fields[n + 5], fields[n + 6] = 'status', 'cancelled'
+  redis.call('HSET', child.run_key, unpack(fields))
+  redis.call('DEL', child.journal_key)
+  local outcome = 'Z' .. now .. ' cancelled\nparent ' .. family.id .. ' was cancelled'
+  redis.call('RPUSH', child.journal_key, child.record, outcome)
+end
+
+-- Writes what read_family has decided.
+local function write_family(family)
+  local members, listed, kids = {}, {}, family.kids
+  for _, child in ipairs(family.new) do
+    if child.is_leftover then redis.call('DEL', child.run_key) end
+    if child.fate == 'create' then
+      create_run(family.now, child.run_key, child.journal_key, child.queue_key, family.timers_key, child.id,
+        child.fields, child.record, child.delay)
+    elseif child.fate == 'bury' then
+      bury_child(family, child)
+    elseif child.fate == 'join' then
+      redis.call('HSET', child.run_key, unpack(child.fields))
+    end
+    if child.fate ~= 'refuse' then
+      kids = kids + 1
+      members[#members + 1], members[#members + 2] = kids, child.id
+      listed[#listed + 1], listed[#listed + 2] = family.now, child.id
+    end
+  end
+  if #members > 0 then
+    -- Children listed under this id before its first are those of an earlier life.
+    if family.kids == 0 then redis.call('DEL', family.children_key) end
+    redis.call('ZADD', family.children_key, unpack(members))
+    redis.call('ZADD', family.index_key, unpack(listed))
+  end
+  -- The hint is where the run lives now, not where it lived when it started the child.
+  for _, run_key in ipairs(family.awaited) do redis.call('HSET', run_key, 'notify', '1', 'hint', family.owner) end
+end
