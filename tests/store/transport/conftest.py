@@ -141,10 +141,12 @@ class Server:
         return self._admins[0](*args)
 
     def ask(self, *args: Any) -> Any:
-        """One command on a connection of its own: for servers that close the others."""
-        admin = Admin(self.path)
-        with contextlib.closing(admin.sock):
-            return admin(*args)
+        """One command on a connection of its own, again if the server closes that: a promotion closes them all."""
+        while True:
+            with contextlib.suppress(OSError):
+                admin = Admin(self.path)
+                with contextlib.closing(admin.sock):
+                    return admin(*args)
 
     def fresh_admin(self) -> Admin:
         self._admins.append(Admin(self.path))

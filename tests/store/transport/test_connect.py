@@ -271,11 +271,13 @@ async def test_eviction(server: Any, check: Any) -> None:
     assert "volatile-ttl" in info.warnings[0]
 
 
-async def test_a_replica_and_a_cluster_node(server: Any, check: Any, make_server: Any, opener: Any) -> None:
+async def test_a_replica_and_a_cluster_node(
+    server: Any, check: Any, make_server: Any, opener: Any, unused_port: int
+) -> None:
     server.admin("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(IncompatibleServer, match="a replica"):
         await check()
-    node = make_server("--cluster-enabled", "yes", tcp=True)
+    node = make_server("--cluster-enabled", "yes", "--cluster-port", str(unused_port), tcp=True)
     with pytest.raises(IncompatibleServer, match="cluster support is not available yet"):
         await check_server(await opener(MuxTransport, node.url))
 
