@@ -8,28 +8,14 @@ This module owns that registry. It must not know how the loop runs what it is as
 
 from __future__ import annotations
 
-import gc
 import weakref
-from _thread import get_ident
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from durable_async.engine.collector import is_collecting
 from durable_async.engine.ending import end_generator
 
 Generator = AsyncGenerator[Any, Any]
-
-_collecting: set[int] = set()
-"""Ids of the threads that are inside the cycle collector."""
-
-
-def _watch_collector(phase: str, info: dict[str, int]) -> None:
-    if phase == "start":
-        _collecting.add(get_ident())
-    else:
-        _collecting.discard(get_ident())
-
-
-gc.callbacks.append(_watch_collector)
 
 
 class AsyncGenerators:
@@ -54,7 +40,7 @@ class AsyncGenerators:
 
     def freed(self, generator: Generator) -> None:
         """The ``finalizer`` hook: close it now if the moment is deterministic, else keep it until the body ends."""
-        if get_ident() in _collecting or not self._close(generator):
+        if is_collecting() or not self._close(generator):
             self._known[id(generator)] = generator
 
     def unfinished(self) -> list[Generator]:

@@ -1,4 +1,4 @@
-"""Ends coroutines of a run that is dropped from memory, without a loop.
+"""Ends coroutines and tasks of a run that is dropped from memory, without a loop.
 
 `Abandoned` is thrown in where they wait, again for every further ``await``, until they are over. Not ``close()``: up to
 Python 3.12 that does not reach into an ``async for``, whose generator would be left suspended for ever.
@@ -6,6 +6,7 @@ Python 3.12 that does not reach into an ``async for``, whose generator would be 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ def end_coroutine(coroutine: Any) -> None:
             coroutine.throw(Abandoned("the run was dropped from memory"))
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:  # it is over: returned, or let this or an error of its own pass
+        except BaseException:  # noqa: BLE001  # it is over: returned, or let this or an error of its own pass
             return
     _immortal.append(coroutine)
 
@@ -45,6 +46,21 @@ def end_generator(generator: AsyncGenerator[Any, Any]) -> None:
         closing.send(None)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # it is over
+    except BaseException:  # noqa: BLE001  # it is over
         return
     end_coroutine(closing)
+
+
+def silence(task: asyncio.Task[Any]) -> None:
+    """Keep the destructor from logging that the task is still pending."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # private, and the only way
+
+
+def disconnect(task: asyncio.Task[Any]) -> None:
+    """Cut the cycle task → awaited future → wake-up callback → task, so that memory is free at once."""
+    waiter: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    for future in (task, waiter):
+        if future is not None:
+            callbacks: list[tuple[Any, object]] = getattr(future, "_callbacks", None) or []
+            for callback, _ in list(callbacks):
+                future.remove_done_callback(callback)

@@ -55,6 +55,7 @@ class LoopHandle(asyncio.Handle):
         self._cancelled = False
 
     def cancel(self) -> None:
+        """Do not run the callback, and let go of it."""
         self._cancelled = True
         self._callback = _nothing
         self._args = ()
@@ -85,12 +86,13 @@ class LoopTimer(asyncio.TimerHandle):
         self._scheduled = True
 
     def cancel(self) -> None:
+        """Do not run the callback, let go of it, and tell the loop if the timer is in its heap."""
         if not self._cancelled:
             self._cancelled = True
             self._callback = _nothing
             self._args = ()
             if self._scheduled:
-                self._loop._timer_handle_cancelled(self)
+                self._loop._timer_handle_cancelled(self)  # type: ignore[attr-defined]  # asyncio's own protocol
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'cancelled' if self._cancelled else self._callback!r} at {self._when}>"

@@ -17,11 +17,12 @@ import sys
 import threading
 import time
 from _thread import get_ident
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final
 
+from durable_async.engine.collector import is_collecting
 from durable_async.errors import DeterminismError
 
 _FAMILIES: Final = {
@@ -118,7 +119,7 @@ def leave(was_stepping: bool) -> None:
 
 
 @contextmanager
-def stepping() -> Iterator[None]:
+def stepping() -> Generator[None, None, None]:
     """Guard this thread inside the ``with`` block; may be nested."""
     was = enter()
     try:
@@ -128,7 +129,7 @@ def stepping() -> Iterator[None]:
 
 
 @contextmanager
-def unguarded() -> Iterator[None]:
+def unguarded() -> Generator[None, None, None]:
     """Allow I/O in a body inside the ``with`` block. Whoever uses it vouches that replay sees the same."""
     ident = get_ident()
     was = ident in _stepping
@@ -151,7 +152,7 @@ def boundary(code: CodeType) -> None:
 
 
 def _install() -> None:
-    global _installed
+    global _installed  # noqa: PLW0603  # one hook per process
     with _install_lock:
         if not _installed:
             _installed = True
@@ -177,15 +178,17 @@ def _judge(event: str) -> str | None:
 
 
 def _refuse(event: str, what: str, args: tuple[Any, ...]) -> None:
-    """Raise, unless the I/O is done on behalf of a trusted module."""
+    """Raise, unless the I/O is done by a finalizer that just happens to run now, or on behalf of a trusted module."""
+    if is_collecting():
+        return
     if event == "open" and _is_harmless_file(args[0]):
         return
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code not in _boundaries:
         name = frame.f_globals.get("__name__")
         if isinstance(name, str) and name.partition(".")[0] in _TRUSTED:
             return
-        frame = frame.f_back  # type: ignore[assignment]  # typeshed: f_back may be None, which ends the loop
+        frame = frame.f_back
     raise DeterminismError(f"{what} ({event}) in a workflow body cannot be replayed; move it into a @step")
 
 

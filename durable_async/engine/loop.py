@@ -37,7 +37,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 from durable_async.engine import guard, ordering
 from durable_async.engine.asyncgens import AsyncGenerators
-from durable_async.engine.ending import Abandoned, end_coroutine
+from durable_async.engine.ending import Abandoned, disconnect, end_coroutine, silence
 from durable_async.engine.futures import LoopFuture, LoopHandle, LoopTask, LoopTimer
 from durable_async.engine.redelivery import METHOD, Redelivery
 from durable_async.engine.reporting import ReportingLoop
@@ -118,6 +118,11 @@ class DeterministicLoop(ReportingLoop):
             DeterminismError: if the body does not come to rest within `max_callbacks`.
             Abandoned: if the loop was abandoned or closed.
         """
+        if not self._is_stepping and not self._is_closed and not self._ready:
+            due = self.next_due()
+            if due is None or due > to:  # nobody is to notice but the next who asks for the time
+                self._now = max(self._now, to)
+                return
         self._step(lambda: self._fire(to))
 
     def next_due(self) -> float | None:
@@ -154,7 +159,6 @@ class DeterministicLoop(ReportingLoop):
             for task in pending:
                 if not task.cancelled() and (error := task.exception()) is not None:
                     self._report("a task raised while the workflow was ending", error, task=task)
-            del pending, task  # their frames end here, and with them what they hold
         await self.shutdown_asyncgens()
 
     def close(self) -> None:
@@ -274,7 +278,7 @@ class DeterministicLoop(ReportingLoop):
         body: Any = coro  # typeshed takes generators here on 3.11 only
         LoopTask.__init__(task, body, loop=self, name=name, context=context)
         if self._is_closed:  # a finally block of an abandoned body: the task never begins
-            _silence(task)
+            silence(task)
             coro.close()
             return task
         tasks = self._tasks
@@ -354,7 +358,7 @@ class DeterministicLoop(ReportingLoop):
                 handle._context.run(handle._callback, *handle._args)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # as asyncio does: reported, and the others go on
                 self.errors.append(error)
                 self._report(f"{handle!r} raised", error, handle=handle)
         raise DeterminismError(
@@ -401,7 +405,7 @@ class DeterministicLoop(ReportingLoop):
     def _close_asyncgen(self, generator: AsyncGenerator[Any, Any]) -> bool:
         if self._is_closed or not self._is_stepping:
             return False
-        self.create_task(generator.aclose())
+        _ = self.create_task(generator.aclose())  # kept alive and reported by the loop
         return True
 
     def _close_all(self) -> None:
@@ -419,30 +423,17 @@ class DeterministicLoop(ReportingLoop):
         if self._asyncgens is not None:
             self._asyncgens.abandon()
         for task in tasks:
-            _disconnect(task)
+            disconnect(task)
         if interrupt is not None:
             raise interrupt
 
     def _close_task(self, task: LoopTask[Any]) -> None:
-        _silence(task)
+        silence(task)
         _enter_task(self, task)
         try:
             task._home.run(end_coroutine, task.get_coro())
         finally:
             _leave_task(self, task)
-
-
-def _silence(task: asyncio.Task[Any]) -> None:
-    """Keep the destructor from logging that the task is still pending."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # private, and the only way
-
-
-def _disconnect(task: asyncio.Task[Any]) -> None:
-    """Cut the cycle task → awaited future → wake-up callback → task, so that memory is free at once."""
-    waiter = getattr(task, "_fut_waiter", None)
-    for future in (task, waiter):
-        for callback, _ in list(getattr(future, "_callbacks", None) or ()):
-            future.remove_done_callback(callback)  # type: ignore[union-attr]  # None has no callbacks
 
 
 guard.boundary(DeterministicLoop._step.__code__)

@@ -7,35 +7,58 @@ run of the loop raises `DeterminismError` and names itself. It must not know how
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from durable_async.errors import DeterminismError
 
-IO_METHODS: Final = (
-    *("run_in_executor", "set_default_executor", "getaddrinfo", "getnameinfo"),
-    *("create_connection", "create_server", "create_unix_connection", "create_unix_server"),
-    *("create_datagram_endpoint", "connect_accepted_socket", "start_tls", "sendfile", "sock_sendfile"),
-    *("connect_read_pipe", "connect_write_pipe", "subprocess_shell", "subprocess_exec"),
-    *("add_reader", "remove_reader", "add_writer", "remove_writer"),
-    *("sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into"),
-    *("sock_sendall", "sock_sendto", "sock_connect", "sock_accept"),
-    *("add_signal_handler", "remove_signal_handler"),
-)
-"""Methods refused because they do I/O or leave the thread."""
 
+class Refused:
+    """A method that refuses, and says its name."""
 
-def _refusing(name: str) -> Callable[..., NoReturn]:
-    def refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
-        raise DeterminismError(f"loop.{name}() in a workflow body cannot be replayed; move it into a @step")
+    __slots__ = ("name",)
 
-    refuse.__name__ = name
-    refuse.__qualname__ = f"NoIOLoop.{name}"
-    return refuse
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """Raise DeterminismError, whatever is passed."""
+        raise DeterminismError(f"loop.{self.name}() in a workflow body cannot be replayed; move it into a @step")
 
 
 class NoIOLoop(asyncio.AbstractEventLoop):
     """An event loop whose I/O methods refuse. They raise when called, not when awaited."""
+
+    run_in_executor: Any = Refused()
+    set_default_executor: Any = Refused()
+    getaddrinfo: Any = Refused()
+    getnameinfo: Any = Refused()
+    create_connection: Any = Refused()
+    create_server: Any = Refused()
+    create_unix_connection: Any = Refused()
+    create_unix_server: Any = Refused()
+    create_datagram_endpoint: Any = Refused()
+    connect_accepted_socket: Any = Refused()
+    start_tls: Any = Refused()
+    sendfile: Any = Refused()
+    sock_sendfile: Any = Refused()
+    connect_read_pipe: Any = Refused()
+    connect_write_pipe: Any = Refused()
+    subprocess_shell: Any = Refused()
+    subprocess_exec: Any = Refused()
+    add_reader: Any = Refused()
+    remove_reader: Any = Refused()
+    add_writer: Any = Refused()
+    remove_writer: Any = Refused()
+    sock_recv: Any = Refused()
+    sock_recv_into: Any = Refused()
+    sock_recvfrom: Any = Refused()
+    sock_recvfrom_into: Any = Refused()
+    sock_sendall: Any = Refused()
+    sock_sendto: Any = Refused()
+    sock_connect: Any = Refused()
+    sock_accept: Any = Refused()
+    add_signal_handler: Any = Refused()
+    remove_signal_handler: Any = Refused()
 
     def run_forever(self) -> None:
         """Refuse: a deterministic loop is stepped by whoever owns it."""
@@ -70,7 +93,3 @@ class NoIOLoop(asyncio.AbstractEventLoop):
 
     def set_debug(self, enabled: bool) -> None:
         """Do nothing: asyncio's debug mode measures wall time."""
-
-
-for _name in IO_METHODS:
-    setattr(NoIOLoop, _name, _refusing(_name))

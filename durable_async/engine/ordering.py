@@ -17,21 +17,21 @@ import asyncio.tasks
 import builtins
 from asyncio.events import _get_running_loop
 from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-_installed = False
+_plain_all_tasks = asyncio.all_tasks
 
 
+@cache
 def install() -> None:
     """Amend asyncio and anyio, once. Imports anyio's backend, which takes some ten milliseconds the first time."""
-    global _installed
-    if _installed:
-        return
-    _installed = True
     setattr(asyncio.tasks, "set", _ordered_set)  # noqa: B010  # adds a module global, see _ordered_set
+    asyncio.all_tasks = asyncio.tasks.all_tasks = _all_tasks
     setattr(asyncio.tasks._GatheringFuture, "__hash__", _number_of)  # type: ignore[attr-defined]  # noqa: B010  # private
     try:
-        from anyio._backends import _asyncio as backend
+        backend = import_module("anyio._backends._asyncio")
     except ImportError:
         return
     _amend_anyio(backend)
@@ -57,15 +57,29 @@ def _ordered_set(items: Iterable[Any] | None = None) -> Any:
     return builtins.set(items)
 
 
+def _all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
+    """``asyncio.all_tasks``, which for a deterministic loop is filled in the order in which the tasks were created.
+
+    The original goes through the tasks of the whole process, in an order that depends on the other runs.
+    """
+    of = loop if loop is not None else _get_running_loop()
+    if getattr(of, "is_deterministic", False):
+        tasks: list[asyncio.Task[Any]] = getattr(of, "tasks")  # noqa: B009  # a deterministic loop has it
+        return builtins.set(tasks)
+    return _plain_all_tasks(loop)
+
+
 def _number_of(self: Any) -> int:
     """A hash that is the same in every process for an object first hashed inside a deterministic loop.
 
     It is chosen once and kept, so that it does not change when the object travels between loops.
     """
-    number: int | None = getattr(self, "_durable_hash", None)
-    if number is None:
-        loop = _deterministic()
-        number = self._durable_hash = object.__hash__(self) if loop is None else loop.next_number()
+    known: int | None = getattr(self, "_durable_hash", None)
+    if known is not None:
+        return known
+    loop = _deterministic()
+    number: int = object.__hash__(self) if loop is None else loop.next_number()
+    self._durable_hash = number
     return number
 
 
@@ -75,12 +89,15 @@ class OrderedSet(dict[Any, None]):
     __slots__ = ()
 
     def add(self, item: Any) -> None:
+        """As ``set.add``; an item already there keeps its place."""
         self[item] = None
 
     def remove(self, item: Any) -> None:
+        """As ``set.remove``."""
         del self[item]
 
     def discard(self, item: Any) -> None:
+        """As ``set.discard``."""
         self.pop(item, None)
 
 

@@ -51,7 +51,7 @@ class ReportingLoop(NoIOLoop):
             self._exception_handler(self, context)
         except (SystemExit, KeyboardInterrupt):
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # as asyncio does
             self.default_exception_handler({"message": "the exception handler raised", "exception": error})
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
