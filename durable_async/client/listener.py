@@ -165,10 +165,11 @@ class Listener:
         for waiter in list(self._waiters.values()):
             if waiter.future is not None and not waiter.future.done():
                 waiter.future.set_exception(StoreUnavailable("the client was closed while waiting for a result"))
-        if self._transport is not None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            # Its connection sits in a blocking read, behind which a command would wait.
+            await transport.close()
             try:
-                await self._transport.call("DEL", self._store.keys.client(self.client_id))
-            except (ServerError, ConnectionLost):
+                await self._store.caller.call(("DEL", self._store.keys.client(self.client_id)), deadline_s=1.0)
+            except (ServerError, StoreUnavailable):
                 log.debug("the result stream is left to expire")
-            await self._transport.close()
-            self._transport = None
