@@ -1,0 +1,124 @@
+"""One look at everything a namespace holds, at one moment, and what must be true of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from durable_async.engine.records import LETTERS
+from durable_async.store.keys import Keys
+
+TERMINAL = frozenset(LETTERS.values())
+
+# One script: what it sees is one moment, so a run between two streams is never missed.
+LOOK = """
+local base, n = ARGV[1], #ARGV[1]
+local t = redis.call('TIME')
+local out = { now = t[1] * 1000 + math.floor(t[2] / 1000), keys = {}, runs = {}, streams = {}, inboxes = {} }
+for _, key in ipairs(redis.call('KEYS', base .. '*')) do
+  local name = string.sub(key, n + 1)
+  out.keys[name] = redis.call('PTTL', key)
+  local kind, id = string.match(name, '^(%a+):(.*)$')
+  if kind == 'run' then
+    local f = redis.call('HMGET', key, 'status', 'entry', 'owner', 'queue', 'mail', 'taken', 'claims', 'waiting',
+      'epoch')
+    local run = {}
+    for i = 1, 9 do run[i] = f[i] or '' end
+    local found = 0
+    if run[2] ~= '' then
+      local letter = string.sub(run[2], 1, 1)
+      local stream = base .. (letter == 'W' and 'worker:' .. run[3] or 'queue:' .. run[4])
+      found = #redis.call('XRANGE', stream, string.sub(run[2], 2), string.sub(run[2], 2))
+    end
+    run[10] = found
+    out.runs[id] = run
+  elseif kind == 'inbox' then
+    out.inboxes[id] = redis.call('LLEN', key)
+  elseif kind == 'queue' or kind == 'worker' then
+    local pending = 0
+    for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+      for i = 1, #group, 2 do
+        if group[i] == 'pending' then pending = pending + group[i + 1] end
+      end
+    end
+    out.streams[name] = { redis.call('XLEN', key), pending }
+  end
+end
+out.timers = redis.call('ZRANGE', base .. 'timers', 0, -1, 'WITHSCORES')
+out.walks = redis.call('HKEYS', base .. 'walks')
+return cjson.encode(out)
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A namespace at one moment; names are those of `Keys` without the base."""
+
+    now_ms: int
+    keys: dict[str, int]
+    """Time to live in ms of every key; -1 if it has none."""
+    runs: dict[str, Any]
+    """status, entry, owner, queue, mail, taken, claims, waiting, epoch, whether the entry is in its stream."""
+    streams: dict[str, tuple[int, int]]
+    """Length and pending entries of each queue's and worker's stream."""
+    inboxes: dict[str, int]
+    timers: dict[str, float]
+    walks: list[str]
+
+    def active(self) -> dict[str, str]:
+        """The runs that are not terminal, and what each does."""
+        return {id: f"{f[0]} ({f[7]})" if f[7] else f[0] for id, f in self.runs.items() if f[0] not in TERMINAL}
+
+    def is_quiet(self, queues: frozenset[str] | None = None) -> bool:
+        """Nothing can be done now by workers that serve these queues (all, by default)."""
+        lengths = [
+            sum(length)
+            for name, length in self.streams.items()
+            if name.startswith("worker:") or queues is None or name.removeprefix("queue:") in queues
+        ]
+        return not any(lengths) and not self.walks and not any(due <= self.now_ms for due in self.timers.values())
+
+    def broken(self) -> list[str]:
+        """Invariants that hold at every moment, and do not."""
+        found = []
+        for id, (status, entry, _, _, _, _, _, _, _, is_there) in self.runs.items():
+            if status in ("ready", "running") and not (entry and is_there):
+                found.append(f"run {id} is {status} without the entry it names ({entry or 'none'})")
+            if status not in ("ready", "running") and entry:
+                found.append(f"run {id} is {status} and names the entry {entry}")
+            if status == "parked" and self.inboxes.get(id):
+                found.append(f"run {id} is parked with {self.inboxes[id]} messages in its inbox")
+            if status in TERMINAL and id in self.inboxes:
+                found.append(f"run {id} is {status} and has an inbox")
+        return found
+
+    def left(self, keys: Keys, living: str = "") -> list[str]:
+        """What must be gone once every run has ended and every worker has left, but for one that lives."""
+        permanent = {name.removeprefix(keys.base) for name in keys.permanent()}
+        found = [f"run {id} has not ended: {what}" for id, what in sorted(self.active().items())[:20]]
+        found += self.broken()
+        found += [f"stream {name} holds {length}" for name, length in self.streams.items() if any(length)]
+        found += [f"timer {member}" for member in self.timers] + [f"walk {item}" for item in self.walks]
+        for name, ttl in self.keys.items():
+            stays = name in permanent or name.startswith("queue:") or name == f"worker:{living}"
+            if ttl < 0 and not stays:
+                found.append(f"key {name} stays for ever")
+        return found
+
+
+def parse_look(answer: str) -> Look:
+    """What `LOOK` answered."""
+    out = json.loads(answer)
+    for name in ("keys", "runs", "streams", "inboxes"):
+        out[name] = dict(out[name])
+    timers = out["timers"] or []
+    return Look(
+        now_ms=int(out["now"]),
+        keys=out["keys"],
+        runs=out["runs"],
+        streams={name: tuple(pair) for name, pair in out["streams"].items()},
+        inboxes=out["inboxes"],
+        timers={timers[i]: float(timers[i + 1]) for i in range(0, len(timers), 2)},
+        walks=list(out["walks"] or []),
+    )

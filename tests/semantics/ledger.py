@@ -1,0 +1,38 @@
+"""What steps tell a test: lines of one file, appended by whatever process runs the step."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+
+def note(path: str, line: str) -> None:
+    """Appends a line, in one write: lines of several processes do not mix."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(fd, f"{line}\n".encode())
+    finally:
+        os.close(fd)
+
+
+class Ledger:
+    """The test's side of the file; `path` goes into a run's input."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def lines(self) -> list[str]:
+        """Everything noted so far, in order."""
+        try:
+            return Path(self.path).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def counts(self) -> Counter[str]:
+        """How often each line was noted."""
+        return Counter(self.lines())
+
+    def starting(self, prefix: str) -> list[str]:
+        """The lines that begin with a prefix, in order, without it."""
+        return [line.removeprefix(prefix) for line in self.lines() if line.startswith(prefix)]
