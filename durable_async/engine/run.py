@@ -14,12 +14,13 @@ import asyncio
 import math
 from collections.abc import Iterable
 from typing import Any
+from zlib import crc32
 
 from durable_async.codec import Codec, convert, wire
 from durable_async.engine.calling import close_children
 from durable_async.engine.children import Children
 from durable_async.engine.events import Mailbox
-from durable_async.engine.failures import outcome_of
+from durable_async.engine.failures import outcome_of, pack_error
 from durable_async.engine.loop import DeterministicLoop
 from durable_async.engine.records import (
     Entry,
@@ -35,7 +36,7 @@ from durable_async.engine.records import (
 from durable_async.engine.spec import RunIdentity, StepCall, WorkflowSpec
 from durable_async.engine.stepping import Steps
 from durable_async.engine.waiting import describe
-from durable_async.errors import NonDeterministicReplay
+from durable_async.errors import ErrorInfo, NonDeterministicReplay
 from durable_async.types import Limits
 
 EFFECTS_PER_COMMIT = 64
@@ -48,6 +49,8 @@ class Run:
     __slots__ = (
         "_body",
         "_cancel_seen",
+        "_is_ending",
+        "_overrun",
         "_expected",
         "_fed",
         "_list",
@@ -75,7 +78,7 @@ class Run:
         self.identity = identity
         self.codec = codec
         self.limits = limits
-        self.loop = DeterministicLoop(identity.started_ms / 1000)
+        self.loop = DeterministicLoop(identity.started_ms / 1000, seed=crc32(identity.id.encode()))
         self.loop.owner = self
         self.children = Children()
         self.events = Mailbox()
@@ -90,6 +93,8 @@ class Run:
         self._list: list[Entry] = []
         self._expected: dict[str, Entry] = {}
         self._replaying = False
+        self._is_ending = False
+        self._overrun = ""
         self._cancel_seen: str | None = None
         self._fed = 0
         self._waiting_shown = ""
@@ -109,11 +114,13 @@ class Run:
     async def _main(self, payload: bytes) -> None:
         # As asyncio.run does: what the body left behind is cancelled and awaited before the run ends.
         status, data = await outcome_of(self, payload)
-        while pending := [t for t in self.loop.tasks if t is not self._body and not t.done()]:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+        self._is_ending = True
+        await self.loop.wind_up()
         close_children(self)
+        if self._overrun:
+            status, data = "failed", pack_error(ErrorInfo("JournalLimitExceeded", self._overrun))
+        elif self.is_cancelled:
+            status, data = "cancelled", self.cancel_reason.encode()
         self.outcome = Outcome(status, data)
 
     def abandon(self) -> None:
@@ -170,12 +177,13 @@ class Run:
         return True
 
     def _give(self, message: Message) -> None:
-        self.loop.advance(message.time_ms / 1000)
+        self.advance(message.time_ms)
         if message.kind == "X":
             self._cancel_seen = message.key
             if self.outcome is not None:
                 self.outcome = Outcome("cancelled", message.key.encode())
-            elif self._body is not None:
+            elif self._body is not None and not self._is_ending:
+                # While the body's left-overs end they have been cancelled already; a second cancel would cut them.
                 self._body.cancel(message.key)
         elif message.kind == "E":
             self.events.put(message.key, message.payload)
@@ -207,15 +215,20 @@ class Run:
 
     def _pass_timers(self, now_ms: int) -> None:
         # Time moves only through what is journaled: a record of its own, if timers fire because of it.
-        due = self.loop.next_due()
-        if due is not None and due * 1000 <= now_ms and self.outcome is None:
+        due_ms = self.next_due_ms()
+        if due_ms is not None and due_ms <= now_ms and self.outcome is None:
             self.append(record(Kind.TICK, now_ms, ""))
-            self.loop.advance(now_ms / 1000)
+            self.advance(now_ms)
+
+    def advance(self, time_ms: int) -> None:
+        """Moves durable time, firing what is due by then; only through what is journaled."""
+        # A due time rounded to a millisecond may lie a hair before the timer it stands for.
+        self.loop.advance(time_ms / 1000 + 1e-6)
 
     def next_due_ms(self) -> int | None:
         """When the earliest timer of the body is due, by the server's clock."""
         due = self.loop.next_due()
-        return None if due is None else math.ceil(due * 1000 - 1e-6)
+        return None if due is None else math.ceil(due * 1000 - 1e-3)
 
     # ------------------------------------------------------------------ what the body asks for
 
@@ -241,6 +254,16 @@ class Run:
     def _grown(self, raw: bytes) -> None:
         self.journal_entries += 1
         self.journal_bytes += len(raw)
+        if self.journal_entries > self.limits.journal_entries or self.journal_bytes > self.limits.journal_bytes:
+            self._stop_growing()
+
+    def _stop_growing(self) -> None:
+        if not self._overrun and self._body is not None and not self._is_ending:
+            self._overrun = (
+                f"the journal of run {self.identity.id} has {self.journal_entries} records and {self.journal_bytes} "
+                "bytes, more than its limits allow; split the work into children"
+            )
+            self._body.cancel("the journal is full")
 
     # ------------------------------------------------------------------ replay
 
@@ -277,11 +300,11 @@ class Run:
     def _replay_record(self, values: list[Any]) -> None:
         kind, time_ms, identity = values[0], values[1], values[2]
         if kind == Kind.TICK:
-            self.loop.advance(time_ms / 1000)
+            self.advance(time_ms)
         elif kind == Kind.STEP or kind == Kind.ATTEMPT:
             if not self.steps.knows(identity):
                 raise self.diverged(identity, self._ending())
-            self.loop.advance(time_ms / 1000)
+            self.advance(time_ms)
             self.steps.replay(kind, values)
             self.loop.run_ready()
         else:
@@ -353,4 +376,4 @@ class Run:
 
     def decode(self, payload: bytes, annotation: Any, what: str) -> Any:
         """A stored value as its annotated type; the same on the first run and on replay."""
-        return convert(self.codec.decode(payload), annotation, what)
+        return convert(self.codec.decode(payload, limit=2 * self.limits.payload), annotation, what)

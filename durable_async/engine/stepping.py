@@ -101,7 +101,7 @@ class Steps:
             self._settle_failed(call, error, now_ms, duration_ms)
             return
         run.append(record(Kind.STEP, now_ms, call.identity, call.attempt, duration_ms, 1, data))
-        run.loop.advance(now_ms / 1000)
+        run.advance(now_ms)
         self._resolve(call.identity, data)
 
     def failed(self, call: StepCall, error: BaseException, now_ms: int, duration_ms: int, spread: float) -> None:
@@ -117,7 +117,7 @@ class Steps:
         due_ms = now_ms + delay
         failure = step_failure(error)
         run.append(record(Kind.ATTEMPT, now_ms, call.identity, call.attempt, duration_ms, due_ms, failure))
-        run.loop.advance(now_ms / 1000)
+        run.advance(now_ms)
         self._back_off(live, due_ms)
 
     def replay(self, kind: str, values: list[Any]) -> None:
@@ -136,7 +136,7 @@ class Steps:
         failure = step_failure(error)
         run = self._run
         run.append(record(Kind.STEP, now_ms, call.identity, call.attempt, duration_ms, 0, failure))
-        run.loop.advance(now_ms / 1000)
+        run.advance(now_ms)
         self._reject(call.identity, failure, error)
 
     def _resolve(self, identity: str, data: bytes) -> None:

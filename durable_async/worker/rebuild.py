@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from durable_async.codec import Codec
 from durable_async.engine.run import Run
-from durable_async.engine.spec import RunIdentity, WorkflowSpec
+from durable_async.engine.spec import RunIdentity
 from durable_async.errors import CorruptPayload
 from durable_async.store.commands import Claimed
 from durable_async.store.store import PAGE, Store
-from durable_async.types import Limits
-from durable_async.worker.resident import Held, Resident
 
 
 def identity_of(id: str, claimed: Claimed) -> RunIdentity:
@@ -40,10 +37,8 @@ async def fetch_rest(store: Store, id: str, claimed: Claimed) -> list[bytes]:
     return journal
 
 
-def begin_run(
-    held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec, codec: Codec, limits: Limits
-) -> tuple[Run, Resident]:
-    """The run, brought to where its journal ends.
+def begin_run(run: Run, claimed: Claimed) -> None:
+    """Brings a run to where its journal ends.
 
     Raises:
         NonDeterministicReplay: if the code does not ask for what is recorded.
@@ -51,14 +46,8 @@ def begin_run(
     """
     journal = claimed.journal
     if not journal or journal[0][:1] != b"S" or len(journal) < claimed.journal_length:
-        raise CorruptPayload(f"the journal of run {held.run_id} is incomplete")
-    run = Run(spec, identity_of(held.run_id, claimed), codec, limits)
-    try:
-        run.begin(journal[0], has_past=len(journal) > 1)
-        if len(journal) > 1:
-            run.replay(journal[1:])
-            run.replayed()
-    except BaseException:
-        run.abandon()
-        raise
-    return run, Resident(held.run_id, run, claimed, nonce, held)
+        raise CorruptPayload(f"the journal of run {run.identity.id} is incomplete")
+    run.begin(journal[0], has_past=len(journal) > 1)
+    if len(journal) > 1:
+        run.replay(journal[1:])
+        run.replayed()

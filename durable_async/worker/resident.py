@@ -46,6 +46,7 @@ class Resident:
         "seq",
         "tasks",
         "timer",
+        "trouble",
     )
 
     def __init__(self, id: str, run: Run, claimed: Claimed, nonce: str, held: Held) -> None:
@@ -66,6 +67,8 @@ class Resident:
         """Entries read while a call was outstanding: judged after its reply, never by memory."""
         self.tasks: dict[str, tuple[StepCall, asyncio.Future[None]]] = {}
         self.timer: asyncio.TimerHandle | None = None
+        self.trouble = ""
+        """Why the run is about to be blocked: the code or the data cannot go on."""
 
 
 class Residents:

@@ -20,7 +20,7 @@ from durable_async.codec import Codec
 from durable_async.engine.records import Turn, Want
 from durable_async.engine.run import Run
 from durable_async.engine.spec import StepCall, WorkflowSpec
-from durable_async.errors import CorruptPayload, NonDeterministicReplay
+from durable_async.errors import CorruptPayload, DeterminismError
 from durable_async.store.commands import Claimed
 from durable_async.store.status import Answer
 from durable_async.store.store import Store
@@ -231,31 +231,32 @@ class Runner:
         self._take_over(held, nonce, claimed, spec)
 
     def _take_over(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
-        run: Run | None = None
-        try:
-            run, resident = begin_run(held, nonce, claimed, spec, self.settings.codec, self.settings.limits)
-            self.residents.add(resident)
-            self._feed(resident, claimed.inbox)
-        except (NonDeterministicReplay, CorruptPayload) as error:
-            self._block(held, nonce, claimed, spec, error)
-
-    def _feed(self, resident: Resident, inbox: list[bytes]) -> None:
-        resident.run.feed_messages(inbox)
-        resident.run.tick(self.clock.now_ms())
-        self.advance(resident)
-
-    def _block(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec, error: Exception) -> None:
-        # Visible and resumable, never failed: the code or the data will be mended.
-        log.error("run %s of workflow %r is blocked: %s", held.run_id, spec.name, error)
-        old = self.residents.get(held.run_id)
-        if old is not None:
-            old.run.abandon()
-            self.residents.remove(old)
         run = Run(spec, identity_of(held.run_id, claimed), self.settings.codec, self.settings.limits)
         resident = Resident(held.run_id, run, claimed, nonce, held)
         self.residents.add(resident)
-        waiting = f"code: {error}"[:500]
-        self._send(resident, Turn([], Want.BLOCK, b"", None, ["waiting", waiting]))
+        if self._move(resident, lambda: begin_run(run, claimed)):
+            self._feed(resident, claimed.inbox)
+
+    def _feed(self, resident: Resident, inbox: list[bytes]) -> None:
+        if inbox and not self._move(resident, lambda: resident.run.feed_messages(inbox)):
+            return
+        if self._move(resident, lambda: resident.run.tick(self.clock.now_ms())):
+            self.advance(resident)
+
+    def _move(self, resident: Resident, move: Callable[[], None]) -> bool:
+        """Lets a run go on; one whose code or data cannot is blocked, never failed: it goes on once they are mended."""
+        try:
+            move()
+        except (DeterminismError, CorruptPayload) as error:
+            log.error("run %s of workflow %r is blocked: %s", resident.id, resident.run.spec.name, error)
+            self.steps.cancel_all(resident)
+            spec, identity = resident.run.spec, resident.run.identity
+            resident.run.abandon()
+            resident.run = Run(spec, identity, self.settings.codec, self.settings.limits)
+            resident.trouble = f"code: {error}"[:500]
+            self.advance(resident)
+            return False
+        return True
 
     def _resume(self, batch: list[tuple[Resident, Held]]) -> None:
         def resumed(reply: Any) -> None:
@@ -274,10 +275,7 @@ class Runner:
     def _resumed(self, resident: Resident, held: Held, answer: list[Any]) -> None:
         resident.is_out = False
         if answer[0] == Answer.OK:
-            try:
-                self._feed(resident, answer[1])
-            except CorruptPayload as error:
-                self._block(held, resident.nonce, resident.claimed, resident.run.spec, error)
+            self._feed(resident, answer[1])
             self._judge_deferred(resident)
             return
         deferred = resident.deferred
@@ -295,6 +293,9 @@ class Runner:
     def advance(self, resident: Resident) -> None:
         """After anything was fed and with no call outstanding: commit, launch, park or end."""
         if resident.is_out or resident.is_dropped:
+            return
+        if resident.trouble:
+            self._send(resident, Turn([], Want.BLOCK, b"", None, ["waiting", resident.trouble]))
             return
         run = resident.run
         for call in run.steps.take_aborts():
@@ -338,8 +339,7 @@ class Runner:
     def _timer_due(self, resident: Resident) -> None:
         resident.timer = None
         if not resident.is_dropped and not resident.is_parked:
-            resident.run.tick(self.clock.now_ms())
-            self.advance(resident)
+            self._feed(resident, [])
 
     def _nudged(self, run_id: str) -> None:
         resident = self.residents.get(run_id)
@@ -352,12 +352,14 @@ class Runner:
     ) -> None:
         if resident.is_dropped:
             return
-        now_ms = self.clock.now_ms()
+        now_ms, run = self.clock.now_ms(), resident.run
         if error is None:
-            resident.run.step_returned(call, value, now_ms, duration_ms)
+            moved = self._move(resident, lambda: run.step_returned(call, value, now_ms, duration_ms))
         else:
-            resident.run.step_failed(call, error, now_ms, duration_ms, random.random())
-        self.advance(resident)
+            failure, spread = error, random.random()
+            moved = self._move(resident, lambda: run.step_failed(call, failure, now_ms, duration_ms, spread))
+        if moved:
+            self.advance(resident)
 
     # ------------------------------------------------------------------ commits
 
@@ -393,23 +395,12 @@ class Runner:
                 self.held.pop((held.stream_key, held.entry_id), None)
             return
         if answer == Answer.OK:
-            self._go_on(resident, reply[2])
+            self._feed(resident, reply[2])
         elif answer == Answer.PARKED:
             self._parked(resident, turn)
         else:
             self._ended(resident, turn, reply[3])
         self._judge_deferred(resident)
-
-    def _go_on(self, resident: Resident, inbox: list[bytes]) -> None:
-        try:
-            if inbox:
-                resident.run.feed_messages(inbox)
-            resident.run.tick(self.clock.now_ms())
-        except CorruptPayload as error:
-            if resident.held is not None:
-                self._block(resident.held, resident.nonce, resident.claimed, resident.run.spec, error)
-            return
-        self.advance(resident)
 
     def _parked(self, resident: Resident, turn: Turn) -> None:
         self._settled_entry(resident)
