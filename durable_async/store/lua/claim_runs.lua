@@ -68,6 +68,8 @@ for i = 1, #KEYS / 3 do
           f[9] = tostring(now)
           set[#set + 1], set[#set + 2] = 'started', now
         end
+        -- The answer is the record as it is from now on, and the same if it is asked for again.
+        f[1], f[3], f[4], f[5], f[6] = 'running', tostring(epoch + 1), nonce, owner, tostring(claims)
         writes[#writes + 1] = { run_key, set }
       end
     end

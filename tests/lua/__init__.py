@@ -1,0 +1,1 @@
+"""One file per transition, and what holds for all of them."""
