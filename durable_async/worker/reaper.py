@@ -14,7 +14,7 @@ from typing import Any
 from durable_async.store.errors import ServerError
 from durable_async.store.store import GROUP, Store
 from durable_async.worker.consumer import parse_entry
-from durable_async.worker.runner import Runner
+from durable_async.worker.intake import Intake
 
 log = logging.getLogger("durable_async.worker")
 
@@ -25,9 +25,9 @@ MISSED_TWICE = 2
 class Reaper:
     """The recovery of one worker."""
 
-    def __init__(self, store: Store, runner: Runner, worker_id: str, queues: Sequence[str], lease_s: float) -> None:
+    def __init__(self, store: Store, intake: Intake, worker_id: str, queues: Sequence[str], lease_s: float) -> None:
         self._store = store
-        self._runner = runner
+        self._intake = intake
         self._me = worker_id
         self._queues = queues
         self._lease_s = lease_s
@@ -118,7 +118,7 @@ class Reaper:
             forgotten: list[tuple[str, str, str]] = []
             for row in await self._own_pending(key):
                 entry_id = row[0].decode()
-                if (key, entry_id) in self._runner.held:
+                if (key, entry_id) in self._intake.held:
                     continue
                 times = missed[(key, entry_id)] = self._missed.get((key, entry_id), 0) + 1
                 if times >= MISSED_TWICE:
@@ -126,7 +126,7 @@ class Reaper:
                     forgotten.append(parse_entry(found[0]) if found else (entry_id, "", ""))
             if forgotten:
                 log.warning("%d entries of this worker had been forgotten and are taken up", len(forgotten))
-                self._runner.take_entries(key, letter, forgotten)
+                self._intake.take_entries(key, letter, forgotten)
         self._missed = missed
 
     async def _own_pending(self, key: str) -> list[Any]:

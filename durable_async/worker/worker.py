@@ -42,6 +42,8 @@ from durable_async.worker.walks import Walker
 log = logging.getLogger("durable_async.worker")
 
 OWN_STREAM_ROOM = 500
+IDLE_BLOCK_MS = 50
+"""How long a read waits for entries when the worker is to leave once there are none."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -171,8 +173,8 @@ class Worker:
         self._timers = Timers(self.store, self.clock, runner.outbox, self._walk)
         runner.on_due = self._timers.armed
         runner.on_walk = self._timers.look_now
-        runner.on_settle = self._settle
-        self._reaper = Reaper(self.store, runner, self.id, settings.queues, settings.lease)
+        runner.intake.on_poison = self._settle
+        self._reaper = Reaper(self.store, runner.intake, self.id, settings.queues, settings.lease)
         own_key = self._keys.worker(self.id)
         self._streams = [(own_key, "W"), *((self._keys.queue(q), "Q") for q in settings.queues)]
         self._own_reader = StreamReader(
@@ -181,7 +183,7 @@ class Worker:
             [own_key],
             room=lambda: OWN_STREAM_ROOM,
             wait_for_room=self._room,
-            take=lambda key, entries: runner.take_entries(key, "W", entries),
+            take=lambda key, entries: runner.intake.take_entries(key, "W", entries),
             on_lost_group=self._lost_group,
         )
         self._queue_reader = StreamReader(
@@ -190,7 +192,7 @@ class Worker:
             [key for key, letter in self._streams if letter == "Q"],
             room=self._free_room,
             wait_for_room=self._room,
-            take=lambda key, entries: runner.take_entries(key, "Q", entries),
+            take=lambda key, entries: runner.intake.take_entries(key, "Q", entries),
             on_lost_group=self._lost_group,
         )
 
@@ -202,7 +204,7 @@ class Worker:
                 "pid": os.getpid(),
                 "queues": list(self.settings.queues),
                 "concurrency": self.settings.concurrency,
-                "running": runner.active if runner is not None else 0,
+                "running": runner.intake.slots.active if runner is not None else 0,
                 "resident": len(runner.residents) if runner is not None else 0,
                 "since": self._started,
                 "seen": time(),
@@ -214,10 +216,10 @@ class Worker:
     def _free_room(self) -> int:
         if self.caller.trouble is not None or not self._heartbeat.may_launch():
             return 0
-        return self.runner.free_slots
+        return self.runner.intake.room
 
     async def _room(self) -> None:
-        event = self.runner.slots_free
+        event = self.runner.intake.slots.changed
         event.clear()
         try:
             # The time-out covers reasons other than slots: trouble of the store has no event here.
@@ -230,10 +232,10 @@ class Worker:
         log.error("stream %s had vanished and was made anew: the store may have lost data", key)
 
     def _walk(self, items: list[tuple[str, bytes]]) -> None:
-        self.runner.spawn(self._walker.do(items))
+        self.runner.background.spawn(self._walker.do(items))
 
-    def _settle(self, id: str, cause: str) -> None:
-        self.runner.spawn(self._poisoned(id))
+    def _settle(self, id: str) -> None:
+        self.runner.background.spawn(self._poisoned(id))
 
     async def _poisoned(self, id: str) -> None:
         from durable_async.worker.endings import crash_loop
@@ -278,13 +280,23 @@ class Worker:
         for resident in running:
             held = resident.held
             self.runner.drop(resident)
-            if held is not None:
-                self.runner.held.pop((held.stream_key, held.entry_id), None)
+            self.runner.intake.lose(held)
+
+    async def failed(self) -> None:
+        """Returns only by raising: what has ended one of the worker's loops, none of which ends by itself."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        raise RuntimeError(f"the worker's loop {sorted(t.get_name() for t in done)} ended by itself")
+
+    def hurry(self) -> None:
+        """Makes reads that find nothing return soon. Called right after `start`, it spares `until_idle` the first one."""
+        for reader in (self._own_reader, self._queue_reader):
+            reader.block_ms = IDLE_BLOCK_MS
 
     async def until_idle(self) -> None:
         """Returns when nothing is runnable now: no run active, nothing in the streams, no timer due."""
-        for reader in (self._own_reader, self._queue_reader):
-            reader.block_ms = 50
+        self.hurry()
         while True:
             self._queue_reader.is_idle.clear()
             self._own_reader.is_idle.clear()
@@ -292,7 +304,7 @@ class Worker:
             self._timers.look_now()
             await self._queue_reader.is_idle.wait()
             await self._own_reader.is_idle.wait()
-            busy = self.runner.active or self.runner.background or not self._timers.found_nothing
+            busy = self.runner.intake.slots.active or self.runner.background or not self._timers.found_nothing
             if not busy and self._queue_reader.is_idle.is_set() and self._own_reader.is_idle.is_set():
                 return
 
@@ -302,11 +314,11 @@ class Worker:
         """Drains and leaves. True if nothing was cut: every running step ended within its time."""
         self._is_stopping = True
         runner = self.runner
-        runner.is_draining = True
+        runner.is_draining = runner.intake.is_closed = True
         for loop in (self._own_reader, self._queue_reader, self._timers):
             loop.is_stopping = True
-        for held in runner.take_backlog():
-            runner.spawn(runner.give_back(held))
+        for held in runner.intake.take_backlog():
+            runner.background.spawn(runner.intake.give_back(held))
         patience = self.settings.drain_timeout if drain_timeout is None else drain_timeout
         is_clean = await self._let_steps_end(patience)
         try:
@@ -325,7 +337,7 @@ class Worker:
         for resident in runner.residents:
             if not resident.is_parked and not resident.is_out and not resident.tasks:
                 runner.release(resident)
-        while runner.active > 0 and monotonic() < give_up_at:
+        while runner.intake.slots.active > 0 and monotonic() < give_up_at:
             await asyncio.sleep(0.01)
         rest = [r for r in runner.residents if not r.is_parked]
         for resident in rest:
@@ -334,8 +346,7 @@ class Worker:
 
     async def _leave(self) -> None:
         runner = self.runner
-        while runner.background:
-            await asyncio.gather(*runner.background, return_exceptions=True)
+        await runner.background.wait()
         runner.outbox.flush()
         key = self._keys.worker(self.id)
         while not await self.store.close_worker(self.id, ""):
@@ -357,7 +368,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for resident in self.runner.residents:
-            self.runner._forget(resident)
+            self.runner.forget(resident)
         self.runner.steps.close()
         await asyncio.to_thread(self._heartbeat.join)
         await self._close_transports()
@@ -377,6 +388,6 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         for resident in self.runner.residents:
-            self.runner._forget(resident)
+            self.runner.forget(resident)
 
 

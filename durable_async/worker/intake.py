@@ -1,0 +1,259 @@
+"""Takes entries in: from the streams into a backlog, from there as many as there are slots into claims and resumes.
+
+An entry is judged by a script, never by what this process remembers: one that looks surplus is claimed all the same, and
+one for a run with a call outstanding waits for that reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from durable_async.engine.spec import WorkflowSpec
+from durable_async.store.commands import Claimed
+from durable_async.store.status import Answer
+from durable_async.store.store import Store
+from durable_async.worker.background import Background
+from durable_async.worker.clock import ServerClock
+from durable_async.worker.outbox import Outbox
+from durable_async.worker.rebuild import fetch_rest
+from durable_async.worker.resident import Held, Resident, Residents
+from durable_async.worker.slots import Slots
+
+log = logging.getLogger("durable_async.worker")
+
+CLAIM_BATCH = 64
+WAKE_WAIT_S = 0.1
+"""How long a wake-up waits for a slot before any other worker may have it."""
+UNKNOWN_DELAY_MS = 1_000
+"""How long a run of an unknown workflow stays away from the queue before the next worker looks."""
+
+
+class Runs(Protocol):
+    """Who drives the runs that were taken in."""
+
+    def take_over(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
+        """A claimed run, whole journal included."""
+
+    def resumed(self, resident: Resident, inbox: list[bytes]) -> None:
+        """A woken run that was in memory."""
+
+    def nudged(self, run_id: str) -> None:
+        """A message waits for a running run."""
+
+    def drop(self, resident: Resident) -> None:
+        """A copy that holds a slot is not the current one."""
+
+    def forget(self, resident: Resident) -> None:
+        """A copy that holds no slot is not the current one."""
+
+
+class Intake:
+    """The entries of one worker that have been read and not yet acked."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: dict[str, WorkflowSpec],
+        residents: Residents,
+        runs: Runs,
+        clock: ServerClock,
+        background: Background,
+        *,
+        worker_id: str,
+        concurrency: int,
+        crash_limit: int,
+    ) -> None:
+        self.held: dict[tuple[str, str], Held] = {}
+        """By stream and entry id."""
+        self.slots = Slots(concurrency, self._slot_freed)
+        self.outbox = Outbox(store, self._acked)
+        self.is_closed = False
+        """Set when the worker leaves: nothing is claimed or resumed any more."""
+        self.on_poison: Callable[[str], None] = lambda run_id: None
+        self._store = store
+        self._registry = registry
+        self._residents = residents
+        self._runs = runs
+        self._clock = clock
+        self._background = background
+        self._worker_id = worker_id
+        self._crash_limit = crash_limit
+        self._backlog: deque[Held] = deque()
+        self._nonces = 0
+        self._nonce_base = secrets.token_hex(6)
+        self._reported: set[str] = set()
+
+    @property
+    def room(self) -> int:
+        """How many more entries may be read from queues."""
+        return self.slots.limit - self.slots.active - len(self._backlog)
+
+    def take_entries(self, stream_key: str, letter: str, entries: list[tuple[str, str, str]]) -> None:
+        """Entries read from a stream: `(entry id, kind, run id)`; kind `r` is an entry, `n` a nudge."""
+        for entry_id, kind, run_id in entries:
+            key = (stream_key, entry_id)
+            if key in self.held:
+                continue
+            held = self.held[key] = Held(stream_key, letter, entry_id, run_id)
+            if kind == "r":
+                self._backlog.append(held)
+                if letter == "W":
+                    asyncio.get_running_loop().call_later(WAKE_WAIT_S, self._wake_waited, held)
+            else:
+                self.outbox.ack(held)
+                self._runs.nudged(run_id)
+        self.work()
+
+    def work(self) -> None:
+        """Claims and resumes as many waiting entries as there are free slots."""
+        claims: list[Held] = []
+        resumes: list[tuple[Resident, Held]] = []
+        while self._backlog and not self.slots.is_full and not self.is_closed:
+            held = self._backlog.popleft()
+            resident = self._residents.get(held.run_id)
+            if resident is not None and resident.is_out:
+                resident.deferred.append(held)
+            elif resident is not None and resident.is_parked:
+                self.slots.take()
+                resident.is_out, resident.is_parked, resident.held = True, False, held
+                self._residents.unpark(resident)
+                resumes.append((resident, held))
+            elif resident is not None and resident.held is held:
+                continue
+            else:
+                self.slots.take()
+                claims.append(held)
+        for at in range(0, len(claims), CLAIM_BATCH):
+            self._claim(claims[at : at + CLAIM_BATCH])
+        for at in range(0, len(resumes), CLAIM_BATCH):
+            self._resume(resumes[at : at + CLAIM_BATCH])
+
+    def _wake_waited(self, held: Held) -> None:
+        # A wake-up must not wait behind long steps here while another worker is free.
+        if held in self._backlog:
+            self._backlog.remove(held)
+            self._background.spawn(self.give_back(held))
+
+    async def give_back(self, held: Held, *, delay_ms: int = 0, waiting: str = "", epoch: int | None = None) -> None:
+        """Puts an entry back into its run's queue."""
+        rows = await self._store.fields([held.run_id], ("queue",))
+        queue = rows[0][0]
+        name = "default" if queue is None else queue.decode()
+        await self._store.release_entry(
+            held.run_id, held.stream_key, name, held.name, delay_ms=delay_ms, waiting=waiting, epoch=epoch
+        )
+        self.lose(held)
+
+    def _acked(self, entries: list[Held]) -> None:
+        for held in entries:
+            self.held.pop((held.stream_key, held.entry_id), None)
+
+    def _slot_freed(self) -> None:
+        if self._backlog:
+            asyncio.get_running_loop().call_soon(self.work)
+
+    def again(self, entries: list[Held]) -> None:
+        """Entries that waited for a reply: to be judged now."""
+        if entries:
+            self._backlog.extend(entries)
+            asyncio.get_running_loop().call_soon(self.work)
+
+    def lose(self, held: Held | None) -> None:
+        """An entry that is somebody else's business now."""
+        if held is not None:
+            self.held.pop((held.stream_key, held.entry_id), None)
+
+    def _claim(self, batch: list[Held]) -> None:
+        self._nonces += 1
+        nonce = f"{self._nonce_base}{self._nonces:x}"
+
+        def claimed(reply: Any) -> None:
+            if isinstance(reply, Exception):
+                for held in batch:
+                    self._claim_lost(held, reply)
+                return
+            self._clock.heard(reply[0])
+            for held, answer in zip(batch, reply[1:], strict=True):
+                self._claimed(held, nonce, answer)
+
+        entries = [(held.run_id, held.name) for held in batch]
+        self._store.claim_runs(self._worker_id, nonce, self._crash_limit, entries, claimed)
+
+    def _claim_lost(self, held: Held, error: Exception) -> None:
+        log.critical("run %s cannot be claimed: %s", held.run_id, error)
+        self.slots.free()
+
+    def _claimed(self, held: Held, nonce: str, answer: list[Any]) -> None:
+        if answer[0] == Answer.POISON:
+            self.slots.free()
+            self.lose(held)
+            self.on_poison(held.run_id)
+            return
+        if answer[0] != Answer.OK:
+            self.slots.free()
+            self.outbox.ack(held)
+            return
+        old = self._residents.get(held.run_id)
+        if old is not None:
+            self._runs.drop(old)
+        claimed = Claimed.from_reply(answer)
+        spec = self._registry.get(claimed.workflow)
+        if spec is None:
+            self._unknown(held, claimed)
+            return
+        if claimed.journal_length > len(claimed.journal):
+            self._background.spawn(self._claimed_long(held, nonce, claimed, spec))
+        else:
+            self._runs.take_over(held, nonce, claimed, spec)
+
+    def _unknown(self, held: Held, claimed: Claimed) -> None:
+        if claimed.workflow not in self._reported:
+            self._reported.add(claimed.workflow)
+            log.warning("workflow %r is not registered here: its runs are handed back", claimed.workflow)
+        self.slots.free()
+        waiting = f"a worker that knows workflow {claimed.workflow!r}"
+        self._background.spawn(self.give_back(held, delay_ms=UNKNOWN_DELAY_MS, waiting=waiting, epoch=claimed.epoch))
+
+    async def _claimed_long(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
+        claimed.journal = await fetch_rest(self._store, held.run_id, claimed)
+        self._runs.take_over(held, nonce, claimed, spec)
+
+    def _resume(self, batch: list[tuple[Resident, Held]]) -> None:
+        def resumed(reply: Any) -> None:
+            if isinstance(reply, Exception):
+                for resident, held in batch:
+                    self._claim_lost(held, reply)
+                    self._runs.forget(resident)
+                return
+            self._clock.heard(reply[0])
+            for (resident, held), answer in zip(batch, reply[1:], strict=True):
+                self._resumed(resident, held, answer)
+
+        copies = [(r.id, held.name, r.epoch, r.nonce, r.seq) for r, held in batch]
+        self._store.resume_runs(copies, resumed)
+
+    def _resumed(self, resident: Resident, held: Held, answer: list[Any]) -> None:
+        resident.is_out = False
+        if answer[0] == Answer.OK:
+            self._runs.resumed(resident, answer[1])
+            return
+        deferred = resident.deferred
+        self._runs.forget(resident)
+        if answer[0] == Answer.RELOAD:
+            self._claim([held])
+        else:
+            # The entry was garbage; the copy may still be the journal's, but it is cheap to rebuild.
+            self.slots.free()
+            self.outbox.ack(held)
+        self.again(deferred)
+
+    def take_backlog(self) -> list[Held]:
+        """The entries read and not begun, for handing back."""
+        backlog = list(self._backlog)
+        self._backlog.clear()
+        return backlog
