@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar, overload
 from durable_async.client.handle import Handle
 from durable_async.client.queries import Queries
 from durable_async.client.registration import collect, spec_of
+from durable_async.client.running import Stop, entered, serve
 from durable_async.client.session import Session
 from durable_async.client.settings import Settings
 from durable_async.codec import Codec, MsgpackCodec, roundtrip
@@ -99,6 +100,11 @@ class Durable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.leave()
+
+    def _move(self, *, url: str | None = None, namespace: str | None = None, is_embedded: bool = False) -> None:
+        # For the command line: the same object at another store, before it is opened, because steps may use it, too.
+        self.namespace = check_queue(namespace or self.namespace, "namespace")
+        self._session = Session(None if is_embedded else url or self._session.url, self.namespace)
 
     @property
     def url(self) -> str | None:
@@ -438,12 +444,48 @@ class Durable:
         )
         async with self:
             worker = self.make_worker(settings)
-            async with _entered(self._worker_lifespan, self):
+            async with entered(self._worker_lifespan, self):
                 await worker.start()
                 try:
                     yield worker
                 finally:
                     await worker.stop()
+
+    async def run_worker(
+        self,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        *,
+        max_resident: int | None = None,
+        drain_timeout: float | None = None,
+        lease: float | None = None,
+        name: str | None = None,
+        burst: bool = False,
+    ) -> bool:
+        """Runs a worker until this call is cancelled or, in the main thread, SIGTERM or SIGINT comes; then drains it.
+
+        A second signal ends the process at once, with the exit code 128 + its number.
+
+        Args:
+            queues, concurrency, max_resident, drain_timeout, lease, name: as in `worker`.
+            burst: leave, too, when nothing is runnable now: no run active, no entry queued, no timer due.
+
+        Returns: whether the drain was clean: every running step ended within `drain_timeout`.
+
+        Raises:
+            ConfigurationError: if a value makes no sense or no workflow is registered.
+            StoreUnavailable, IncompatibleServer: if the store cannot be used at the start.
+        """
+        settings = self.worker_settings(
+            queues=queues,
+            concurrency=concurrency,
+            max_resident=max_resident,
+            drain_timeout=drain_timeout,
+            lease=lease,
+            name=name,
+        )
+        with Stop() as stop:
+            return await serve(self, settings, stop, lifespan=self._worker_lifespan, burst=burst)
 
     def lifespan(self, worker: bool = False, **options: Any) -> Any:
         """For ``FastAPI(lifespan=durable.lifespan())``: opens the client with the application; `worker=True` also runs
@@ -459,16 +501,6 @@ class Durable:
                     yield
 
         return span
-
-
-@asynccontextmanager
-async def _entered(lifespan: Any, durable: Durable) -> AsyncIterator[None]:
-    if lifespan is None:
-        yield
-        return
-    context: AbstractAsyncContextManager[Any] = lifespan(durable)
-    async with context:
-        yield
 
 
 def _delay_ms(delay: Duration | None, at: datetime | None) -> int:

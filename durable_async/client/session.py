@@ -21,7 +21,8 @@ class Session:
     """What is open while a `Durable` is entered."""
 
     def __init__(self, url: str | None, namespace: str) -> None:
-        self._url = url
+        self.url = url
+        """With its password; None for an embedded server."""
         self._spec = ConnectionSpec.from_url(url) if url is not None else None
         self._entered = 0
         self._lock: asyncio.Lock | None = None
@@ -36,7 +37,7 @@ class Session:
     @property
     def shown_url(self) -> str | None:
         """The URL without its password."""
-        return None if self._url is None else mask_url(self._url)
+        return None if self.url is None else mask_url(self.url)
 
     @property
     def spec(self) -> ConnectionSpec:
@@ -121,5 +122,5 @@ class Session:
             caller.close()
         if transport is not None:
             await transport.close()
-        if self._url is None:
+        if self.url is None:
             self._spec = None

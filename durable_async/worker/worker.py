@@ -290,7 +290,7 @@ class Worker:
         raise RuntimeError(f"the worker's loop {sorted(t.get_name() for t in done)} ended by itself")
 
     def hurry(self) -> None:
-        """Makes reads that find nothing return soon. Called right after `start`, it spares `until_idle` the first one."""
+        """Makes reads that find nothing return soon; right after `start`, so that `until_idle` need not wait for one."""
         for reader in (self._own_reader, self._queue_reader):
             reader.block_ms = IDLE_BLOCK_MS
 
