@@ -17,7 +17,10 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+log = logging.getLogger("semantics.crowd")
+
 FOLDER = Path(__file__).parent
+PATHS = (FOLDER.parent, FOLDER.parent.parent / "examples")
 NURSERY_EXIT = 70
 
 
@@ -25,7 +28,7 @@ class Nursery:
     """Makes worker processes."""
 
     def __init__(self) -> None:
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER.parent), os.environ.get("PYTHONPATH", "")])}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, PATHS), os.environ.get("PYTHONPATH", "")])}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "semantics.crowd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
         )
@@ -71,7 +74,8 @@ def main() -> None:
         if pid == 0:
             os.close(held)
             be_worker(life, wanted)
-        print(pid, flush=True)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
 
 
 def be_worker(life: int, wanted: dict[str, Any]) -> NoReturn:
@@ -84,7 +88,7 @@ def be_worker(life: int, wanted: dict[str, Any]) -> NoReturn:
         asyncio.run(serve(life, **wanted))
         code = 0
     except Exception:
-        logging.exception("a worker of the crowd failed")
+        log.exception("a worker of the crowd failed")
     finally:
         os._exit(code)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 from durable_async import (
     ChildCancelled,
     ChildFailed,
+    Retry,
     call_workflow,
     put_context,
     sleep,
@@ -17,7 +21,7 @@ from durable_async import (
     workflow,
 )
 
-from .ledger import note
+from .ledger import Ledger, note, noted
 
 
 @step
@@ -111,16 +115,16 @@ async def instant(n: int) -> int:
 
 @workflow
 async def calls_instant(given: dict[str, Any]) -> list[int]:
-    got = [await call_workflow(instant, 1, ref="one")]
+    got = [await call_workflow(instant, 1, ref="one", queue=given["queue"])]
     await mark(given["ledger"], "between")
-    got.append(await call_workflow(instant, 2, ref="two"))
+    got.append(await call_workflow(instant, 2, ref="two", queue=given["queue"]))
     await mark(given["ledger"], "end")
     return got
 
 
 @workflow
 async def starts_instant(given: dict[str, Any]) -> str:
-    child = await start_workflow(instant, 1, ref="one")
+    child = await start_workflow(instant, 1, ref="one", queue=given["queue"])
     await mark(given["ledger"], "started")
     return child.id
 
@@ -129,7 +133,7 @@ async def starts_instant(given: dict[str, Any]) -> str:
 async def steps_and_a_child(given: dict[str, Any]) -> list[Any]:
     first = await mark(given["ledger"], "first")
     second = await mark(given["ledger"], "second")
-    value = await call_workflow(waits, "go", ref="kid")
+    value = await call_workflow(waits, "go", ref="kid", queue=given["queue"])
     third = await mark(given["ledger"], "third")
     return [first, second, value, third]
 
@@ -168,3 +172,67 @@ async def middle(n: int) -> int:
 @workflow
 async def top(n: int) -> int:
     return await call_workflow(middle, n) + 100
+
+
+@step
+async def get_stuck(ledger: str) -> None:
+    note(ledger, "stuck")
+    await asyncio.sleep(3600)
+
+
+@workflow
+async def stuck(given: dict[str, Any]) -> None:
+    await get_stuck(given["ledger"])
+
+
+@workflow
+async def calls_stuck(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        await call_workflow(stuck, given, ref="kid")
+    except ChildCancelled as error:
+        return {"cancelled": error.reason}
+    return {}
+
+
+@step
+async def kill_my_worker(ledger: str) -> None:
+    note(ledger, "poison")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@workflow(queue="poison")
+async def poison(given: dict[str, Any]) -> None:
+    await kill_my_worker(given["ledger"])
+
+
+@workflow
+async def calls_poison(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        await call_workflow(poison, given, ref="kid")
+    except ChildFailed as error:
+        return {"failed": error.error.type}
+    return {}
+
+
+@step
+async def until_released(ledger: str) -> str:
+    await noted(ledger, "release")
+    return "released"
+
+
+@workflow
+async def calls_beside_step(given: dict[str, Any]) -> list[Any]:
+    return list(await asyncio.gather(call_workflow(double, given, ref="kid"), until_released(given["ledger"])))
+
+
+@step(retry=Retry(max_attempts=5, initial=0.01))
+async def third_time(ledger: str) -> int:
+    note(ledger, "try")
+    if Ledger(Path(ledger)).counts()["try"] < 3:
+        raise ValueError("not yet")
+    return 3
+
+
+@workflow
+async def stumbles_after_child(given: dict[str, Any]) -> list[int]:
+    return [await call_workflow(double, given, ref="kid"), await third_time(given["ledger"])]

@@ -26,7 +26,7 @@ from typing import Any
 
 import redis
 
-from durable_async import Durable, Handle, Limits, RunInfo
+from durable_async import Durable, Handle, Limits, RunInfo, RunNotFound
 from durable_async.store.keys import Keys
 from durable_async.worker.worker import Worker
 
@@ -133,8 +133,10 @@ class World:
         """Waits for a run to be in one of these statuses."""
 
         async def there() -> RunInfo | None:
-            info = await self.durable.get(id)
-            return info if info.status in statuses else None
+            with suppress(RunNotFound):
+                info = await self.durable.get(id)
+                return info if info.status in statuses else None
+            return None
 
         found: RunInfo = await self.until(there, f"run {id} is {' or '.join(statuses)}")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,13 @@ def note(path: str, line: str) -> None:
         os.close(fd)
 
 
+async def noted(path: str, line: str) -> None:
+    """In a step: waits until somebody has noted this line."""
+    ledger = Ledger(Path(path))
+    while line not in ledger.lines():
+        await asyncio.sleep(0.01)
+
+
 class Ledger:
     """The test's side of the file; `path` goes into a run's input."""
 
@@ -28,6 +36,10 @@ class Ledger:
             return Path(self.path).read_text().splitlines()
         except FileNotFoundError:
             return []
+
+    def note(self, line: str) -> None:
+        """A line from the test, for steps that wait for it."""
+        note(self.path, line)
 
     def counts(self) -> Counter[str]:
         """How often each line was noted."""
