@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import redis
 import redis.asyncio
@@ -40,6 +40,8 @@ _sync_sentinel: Final[Any] = SyncSentinel
 
 PROTOCOL: Final = 2
 CONNECT_TIMEOUT_S: Final = 5.0
+_CANCEL_AGAIN_S: Final = 0.05
+T = TypeVar("T")
 Credentials = Callable[[], tuple[str, str]]
 """Returns the user name and password to use now; asked for at every connect, so that passwords can be rotated."""
 
@@ -80,6 +82,9 @@ class ConnectionSpec:
             StoreUnavailable: if the server cannot be reached or is not ready; trying again may help.
             ConfigurationError: if it cannot: credentials, certificate, database, not a Redis server.
         """
+        return await firmly(self._connect(role), on_late=close_quietly)
+
+    async def _connect(self, role: str) -> Any:
         conn: Any = None
         try:
             address = await self._primary()
@@ -88,9 +93,8 @@ class ConnectionSpec:
             if self.url.sentinels:
                 await _assert_primary(conn)
         except BaseException as error:
-            if conn is not None and getattr(conn, "_writer", None) is not None:
-                conn._writer.transport.abort()
-                conn._writer = conn._reader = None
+            if conn is not None:
+                close_quietly(conn)
             if isinstance(error, Exception):
                 self.explain(error)
             raise
@@ -243,6 +247,40 @@ class _Provider(CredentialProvider):
     async def get_credentials_async(self) -> tuple[str, str]:
         # It may read a file or ask a vault.
         return await asyncio.to_thread(self._credentials)
+
+
+async def firmly(work: Coroutine[Any, Any, T], *, on_late: Callable[[T], None] | None = None) -> T:
+    """Await `work` so that cancelling once is enough.
+
+    redis-py's handshake uses ``asyncio.wait_for``, which on Python 3.11 swallows a cancellation that arrives together
+    with a result; the work would go on, and so would whoever was to be cancelled.
+
+    Args:
+        on_late: gets the result if there is one in spite of the cancellation.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda done: _late(done, on_late))
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
+        raise
+    return task.result()
+
+
+def _late(task: asyncio.Future[T], on_late: Callable[[T], None] | None) -> None:
+    if not task.cancelled() and task.exception() is None and on_late is not None:
+        on_late(task.result())
+
+
+def close_quietly(conn: Any) -> None:
+    """Abort a redis-py connection, so that its finaliser finds nothing to warn about."""
+    writer = getattr(conn, "_writer", None)
+    if writer is not None:
+        writer.transport.abort()
+        conn._writer = conn._reader = None
 
 
 def _first(error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]) -> Exception | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import redis.exceptions
 
-from durable_async.store.connect import ConnectionSpec
+from durable_async.store.connect import ConnectionSpec, firmly
 from durable_async.store.errors import ConnectionLost, ServerError
 from durable_async.store.transport_base import CLOSED, Args, Reply, Transport, pack, process, running_loop
 
@@ -55,7 +55,9 @@ class PipelineTransport(Transport):
         if running_loop() is not loop or loop is None or self._pid != process.pid:
             self._refuse()
         # Only to refuse a wrong argument here rather than for the whole batch.
-        pack(args)
+        size_bytes = len(pack(args))
+        if size_bytes > self.max_command_bytes:
+            raise self._too_large(size_bytes)
         if self._client is None:
             self._fail_soon(on_reply)
             return
@@ -75,7 +77,7 @@ class PipelineTransport(Transport):
         client.response_callbacks.clear()
         try:
             # Not PING: while the disk is full it is refused like a write.
-            await client.execute_command("CLIENT", "GETNAME")
+            await firmly(client.execute_command("CLIENT", "GETNAME"))
             if self._is_closed:
                 raise ConnectionLost(CLOSED, sent=False)
         except BaseException as error:
@@ -105,6 +107,9 @@ class PipelineTransport(Transport):
             except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
                 if client is self._client:
                     self._drop(f"the connection broke: {type(error).__name__}")
+                return
+            if client is not self._client:
+                # Given up meanwhile: everybody was told.
                 return
             batch, self._batch = self._batch, []
             self._tries = 0

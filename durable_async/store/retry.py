@@ -49,6 +49,7 @@ class Caller:
         """Called with `trouble` whenever it changes."""
         self._troubled: dict[_Call, Verdict] = {}
         self._submit = transport.submit
+        self._is_closed = False
         transport.on_reconnect.append(self._retry_lost)
 
     def run(self, args: Args, on_reply: Reply, *, deadline_s: float | None = None) -> None:
@@ -60,7 +61,7 @@ class Caller:
                 deadline such a refusal is delivered at once.
 
         Raises:
-            TypeError, UnicodeEncodeError, RuntimeError: as `Transport.submit`.
+            TypeError, UnicodeEncodeError, PayloadTooLarge, RuntimeError: as `Transport.submit`.
         """
         call = _Call(self, args, on_reply)
         self._submit(args, call)
@@ -96,7 +97,11 @@ class Caller:
             raise
 
     def close(self) -> None:
-        """Stop all retries: every call under way gets `StoreUnavailable`. The transport stays open."""
+        """No further retries: calls waiting for one get `StoreUnavailable` now, others at their first failure.
+
+        The transport stays open. Closing that has the same effect on what is then outstanding.
+        """
+        self._is_closed = True
         for call in tuple(self._troubled):
             call.give_up("the client was closed")
         if self._retry_lost in self.transport.on_reconnect:
@@ -224,6 +229,9 @@ class _Call:
             # Another trouble than before: its first try is soon again.
             self.tries = 0
         self.verdict = verdict
+        if caller._is_closed or caller.transport.is_closed:
+            self.give_up("the client was closed")
+            return
         ceiling = min(verdict.cap_s, caller.start_s * 2.0 ** min(self.tries, 16))
         self.tries += 1
         loop = asyncio.get_running_loop()

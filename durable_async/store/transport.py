@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from hiredis import HiredisError, Reader
 
-from durable_async.store.connect import ConnectionSpec
+from durable_async.store.connect import ConnectionSpec, close_quietly
 from durable_async.store.errors import ConnectionLost, ServerError, TakeoverUnsupported
 from durable_async.store.pipeline_transport import PipelineTransport
 from durable_async.store.transport_base import CLOSED, Args, Reply, Transport, pack, process, running_loop
@@ -64,6 +64,8 @@ class MuxTransport(Transport):
         if running_loop() is not loop or loop is None or self._pid != process.pid:
             self._refuse()
         packed = pack(args)
+        if len(packed) > self.max_command_bytes:
+            raise self._too_large(len(packed))
         link = self._link
         if link is None:
             self._fail_soon(on_reply)
@@ -87,7 +89,7 @@ class MuxTransport(Transport):
                 raise ConnectionLost(CLOSED, sent=False)
             self._link = _Link(self, conn)
         except BaseException:
-            _close_quietly(conn)
+            close_quietly(conn)
             raise
         self._connected()
 
@@ -190,7 +192,7 @@ class _Link(asyncio.Protocol):
         owner = self.owner
         owner._link_lost(self)
         self.transport.abort()
-        _close_quietly(self.conn)
+        close_quietly(self.conn)
         pending, self.pending = self.pending, deque()
         sent = len(pending) - len(self.unsent)
         self.unsent = []
@@ -261,14 +263,6 @@ def _bound_silence(transport: asyncio.Transport, seconds: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, option, int(_MAX_PATIENCE * seconds * 1000))
     except OSError:  # pragma: no cover - the watchdog does without it
         log.debug("TCP_USER_TIMEOUT is not available")
-
-
-def _close_quietly(conn: Any) -> None:
-    """Close redis-py's half, so that its finaliser finds nothing to warn about."""
-    writer = getattr(conn, "_writer", None)
-    if writer is not None:
-        writer.transport.abort()
-        conn._writer = conn._reader = None
 
 
 async def open_transport(

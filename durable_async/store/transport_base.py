@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from hiredis import pack_command
 
-from durable_async.errors import ConfigurationError, DurableError, IncompatibleServer, StoreUnavailable
+from durable_async.errors import ConfigurationError, DurableError, IncompatibleServer, PayloadTooLarge, StoreUnavailable
 from durable_async.store.connect import ConnectionSpec
 from durable_async.store.errors import ConnectionLost, TakeoverUnsupported
 
@@ -66,6 +66,9 @@ class Transport(ABC):
             A connection that makes blocking reads needs twice the block time plus five seconds.
     """
 
+    max_command_bytes = 256 * 1024 * 1024
+    """Longer commands are refused: a server resets the connection at 512 MB, which would look like a lost reply."""
+
     def __init__(self, spec: ConnectionSpec, *, role: str = "main", reply_timeout_s: float = 10.0) -> None:
         self.spec = spec
         self.role = role
@@ -84,6 +87,11 @@ class Transport(ABC):
         self._connecting: asyncio.Task[None] | None = None
 
     @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called, or `open` failed: it will never be connected again."""
+        return self._is_closed
+
+    @property
     @abstractmethod
     def is_connected(self) -> bool:
         """Whether a command submitted now would be sent."""
@@ -97,6 +105,7 @@ class Transport(ABC):
         Raises:
             TypeError: if an argument is not str, bytes, int, float or memoryview; nothing is sent.
             UnicodeEncodeError: if a str holds a lone surrogate; nothing is sent.
+            PayloadTooLarge: if the command is longer than `max_command_bytes`; nothing is sent.
             RuntimeError: if it is not open, or used from another event loop, thread or process.
         """
 
@@ -245,6 +254,9 @@ class Transport(ABC):
         why = CLOSED if self._is_closed else "there is no connection to the server"
         # Not at once: a callback that submits again would recurse, and no caller expects it before submit returns.
         self._loop.call_soon(self._deliver, on_reply, ConnectionLost(why, sent=False))
+
+    def _too_large(self, size_bytes: int) -> PayloadTooLarge:
+        return PayloadTooLarge(f"a command of {size_bytes} bytes is longer than {self.max_command_bytes}")
 
     def _refuse(self) -> None:
         """Explain a use from where no reply could arrive."""

@@ -24,7 +24,7 @@ from durable_async.store.pipeline_transport import PipelineTransport
 from durable_async.store.transport import MuxTransport
 from durable_async.store.transport_base import Transport
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def _packaged(module: str, *path: str) -> str | None:
@@ -105,7 +105,7 @@ class Server:
         self.port = free_port() if tcp else 0
         self.command = [binary, "--port", str(self.port), "--unixsocket", self.path, "--dir", self.folder]
         self.command += ["--save", "", "--enable-debug-command", "yes", "--enable-protected-configs", "yes"]
-        self.command += ["--bind", "127.0.0.1", "--appendfsync", "no", *options]
+        self.command += ["--bind", "127.0.0.1", "--appendfsync", "no", "--repl-diskless-sync-delay", "0", *options]
         self.process: subprocess.Popen[bytes] | None = None
         self._admins: list[Admin] = []
         self.start()

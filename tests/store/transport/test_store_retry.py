@@ -214,6 +214,17 @@ async def test_closing_ends_all_retries(server: Any, make_caller: Any, eventual:
     assert caller.trouble is None
 
 
+async def test_closing_the_transport_ends_its_calls(server: Any, make_caller: Any) -> None:
+    caller = await make_caller(server.url)
+    blocked = asyncio.ensure_future(caller.call(("BLPOP", "nothing", 0)))
+    await asyncio.sleep(0)
+    await caller.transport.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await blocked
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await caller.call(("PING",))
+
+
 async def test_calls_waiting_for_the_connection_go_out_as_soon_as_it_is_back(
     server: Any, opener: Any, kind: Any, eventual: Any
 ) -> None:

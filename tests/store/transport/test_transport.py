@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from durable_async.errors import StoreUnavailable
+from durable_async.errors import PayloadTooLarge, StoreUnavailable
 from durable_async.store.connect import ConnectionSpec
 from durable_async.store.errors import ConnectionLost, ServerError, TakeoverUnsupported
 from durable_async.store.pipeline_transport import PipelineTransport
@@ -128,6 +128,14 @@ async def test_a_wrong_argument_is_refused_before_anything_is_sent(
     with pytest.raises((TypeError, UnicodeEncodeError)):
         transport.submit(("SET", "k", bad), lambda _: None)
     assert await first == b"first"
+    assert await transport.call("GET", "k") is None
+
+
+async def test_a_command_the_server_would_choke_on_is_refused(kind: Any, server: Any, opener: Any) -> None:
+    transport = await opener(kind, server.url)
+    transport.max_command_bytes = 1000
+    with pytest.raises(PayloadTooLarge):
+        await transport.call("SET", "k", "x" * 1000)
     assert await transport.call("GET", "k") is None
 
 
