@@ -231,7 +231,7 @@ class Retry:
     """No attempt starts later than this after the first one did."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool):
+        if type(self.max_attempts) is not int:
             raise TypeError(f"max_attempts must be an int, not {type(self.max_attempts).__name__}")
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts must be at least 1, got {self.max_attempts}")
@@ -273,7 +273,7 @@ def as_retry(value: Retry | int | None) -> Retry:
         return Retry()
     if isinstance(value, Retry):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         return Retry(max_attempts=value)
     raise TypeError(f"retry must be a Retry or a number of attempts, not {type(value).__name__}")
 

@@ -41,6 +41,9 @@ from durable_async.worker.worker import Worker, WorkerSettings
 from durable_async.workflow.definitions import Workflow
 
 InputT = TypeVar("InputT")
+# In the class body `list` is the method of that name.
+_Infos = list[RunInfo]
+_Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
 CONFLICTS = ("join", "raise")
 DEADLINE_S = 30.0
@@ -280,7 +283,7 @@ class Durable:
         Raises:
             ValueError: if a filter, the limit (1 to 1,000) or the cursor makes no sense.
         """
-        return await self._queries().list(
+        return await self._queries().page(
             status=_statuses(status),
             workflow=workflow,
             queue=queue,
@@ -293,7 +296,7 @@ class Durable:
             cursor=cursor,
         )
 
-    async def list_children(self, id: str, *, status: Any = None) -> list[RunInfo]:
+    async def list_children(self, id: str, *, status: Any = None) -> _Infos:
         """The children of a run, oldest first; `status` is one or several.
 
         Raises:
@@ -309,7 +312,7 @@ class Durable:
         """
         return await self._queries().tree(check_run_id(id))
 
-    async def history(self, id: str) -> list[HistoryEvent]:
+    async def history(self, id: str) -> _Events:
         """What happened to a run, in order: steps, failed attempts, children, events, timers, its end.
 
         Raises:

@@ -89,7 +89,7 @@ class Queries:
             events += history_events(lines, int(created), len(events))
         return events
 
-    async def list(
+    async def page(
         self,
         *,
         status: frozenset[Status] | None,
@@ -104,7 +104,7 @@ class Queries:
         cursor: str | None,
     ) -> Page[RunInfo]:
         """One page of runs, newest first."""
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+        if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
             raise ValueError(f"limit must be a number from 1 to {MAX_LIMIT}, got {limit!r}")
         offset = _read_cursor(cursor, parent)
         items: list[RunInfo] = []
@@ -134,9 +134,7 @@ class Queries:
                 return Page(items, None)
         return Page(items, _write_cursor(offset, parent))
 
-    async def _ids(
-        self, parent: str | None, since: datetime | None, until: datetime | None, offset: int
-    ) -> list[str]:
+    async def _ids(self, parent: str | None, since: datetime | None, until: datetime | None, offset: int) -> list[str]:
         if parent is not None:
             key, high, low = self._store.keys.children(parent), "+inf", "-inf"
         else:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from durable_async.codec import Codec, unpack_failure, wire
+from durable_async.codec import Codec, unpack_failure
 from durable_async.codec import convert as convert_value
+from durable_async.codec.lines import unpack_line
 from durable_async.engine.failures import unpack_error
 from durable_async.engine.records import Kind, Outcome, parse_message, parse_outcome, parse_record
 from durable_async.engine.spec import WorkflowSpec
@@ -100,7 +101,7 @@ def _waiting(status: Status, internal: str, sentence: str) -> str | None:
 def _context(codec: Codec, packed: bytes | None) -> dict[str, Any]:
     if not packed:
         return {}
-    return {key: codec.decode(data) for key, data in wire.unpack(packed)}
+    return {key: codec.decode(data) for key, data in unpack_line(packed)}
 
 
 def _value(codec: Codec, payload: bytes, annotation: Any, what: str) -> Any:
@@ -172,8 +173,8 @@ def _record_event(index: int, values: list[Any]) -> HistoryEvent:
         duration = timedelta(milliseconds=values[4])
         return HistoryEvent(index, "attempt_failed", name, at, values[3], duration, _failure(values[6]), detail)
     if kind == Kind.CHILD:
-        detail = {"workflow": values[4], "awaited": bool(values[6])}
-        return HistoryEvent(index, "child_started", values[3], at, detail=detail)
+        facts: dict[str, Any] = {"workflow": values[4], "awaited": bool(values[6])}
+        return HistoryEvent(index, "child_started", values[3], at, detail=facts)
     if kind == Kind.AWAIT:
         return HistoryEvent(index, "child_awaited", values[3], at)
     if kind == Kind.CANCEL:

@@ -56,9 +56,7 @@ def issue_child(
     child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close)
     run.children.add(child)
     identity = f"child:{ref}"
-    new = NewChild(
-        id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, run.is_cancelled
-    )
+    new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, run.is_cancelled)
     line = record(Kind.CHILD, run.now_ms, identity, id, spec.name, digest, int(awaited))
     run.issue(identity, Entry("R", line, create=new))
     return child
@@ -81,9 +79,7 @@ async def await_child(
         if on_timeout == "cancel" and not child.waiters:
             give_up(run, child, f"the call in {run.identity.id} timed out")
         if timeout_value is RAISE:
-            raise ChildTimeout(
-                f"child {child.id} did not end in time", child_id=child.id, workflow=child.workflow
-            )
+            raise ChildTimeout(f"child {child.id} did not end in time", child_id=child.id, workflow=child.workflow)
         return timeout_value
     if child.letter == "c":
         return run.decode(child.payload, child.output_type, f"output of child {child.id}")

@@ -11,8 +11,8 @@ from durable_async.codec import (
     errorinfo_to_data,
     pack_failure,
     unpack_failure,
-    wire,
 )
+from durable_async.codec.lines import pack_line, unpack_line
 from durable_async.engine.children import Child
 from durable_async.engine.records import LETTERS
 from durable_async.errors import (
@@ -39,7 +39,7 @@ OWN_FAILURES = (StepTimeout, StepInterrupted, NonRetryable, NotSerializable, Pay
 
 def pack_error(info: ErrorInfo) -> bytes:
     """An error as the outcome of a failed run holds it."""
-    return wire.pack([errorinfo_to_data(info)])
+    return pack_line([errorinfo_to_data(info)])
 
 
 def unpack_error(data: bytes) -> ErrorInfo:
@@ -48,7 +48,7 @@ def unpack_error(data: bytes) -> ErrorInfo:
     Raises:
         CorruptPayload: if the bytes are none.
     """
-    return errorinfo_from_data(wire.unpack(data)[0])
+    return errorinfo_from_data(unpack_line(data)[0])
 
 
 async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:

@@ -17,7 +17,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from durable_async.codec import wire
+from durable_async.codec.lines import pack_line, unpack_line
 from durable_async.errors import CorruptPayload
 
 LETTERS: Final = {
@@ -80,7 +80,7 @@ def parse_message(raw: bytes) -> Message:
         if kind == "X":
             return Message(int(number), int(time_ms), kind, body[1:].decode(), "", b"", head)
         if kind == "E":
-            name, payload = wire.unpack(body[1:])
+            name, payload = unpack_line(body[1:])
             if not isinstance(name, str) or not isinstance(payload, bytes):
                 raise ValueError
             return Message(int(number), int(time_ms), kind, name, "", payload, head)
@@ -91,7 +91,7 @@ def parse_message(raw: bytes) -> Message:
 
 def event_body(name: str, payload: bytes) -> bytes:
     """The body of an event message, without its leading ``E``."""
-    return wire.pack([name, payload])
+    return pack_line([name, payload])
 
 
 def start_record(payload: bytes) -> bytes:
@@ -101,7 +101,7 @@ def start_record(payload: bytes) -> bytes:
 
 def record(kind: str, time_ms: int, identity: str, *rest: Any) -> bytes:
     """One ``R`` line of a journal."""
-    return b"R" + wire.pack([kind, time_ms, identity, *rest])
+    return b"R" + pack_line([kind, time_ms, identity, *rest])
 
 
 def parse_record(raw: bytes) -> list[Any]:
@@ -110,7 +110,7 @@ def parse_record(raw: bytes) -> list[Any]:
     Raises:
         CorruptPayload: if it is none.
     """
-    values = wire.unpack(raw[1:])
+    values = unpack_line(raw[1:])
     if len(values) < 3 or not isinstance(values[0], str) or not isinstance(values[1], int):
         raise CorruptPayload("a journal record cannot be read")
     return values

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
 
-from durable_async.codec import Codec, convert, wire
+from durable_async.codec import Codec, convert
+from durable_async.codec.lines import pack_line
 from durable_async.engine.calling import close_children
 from durable_async.engine.children import Children
 from durable_async.engine.events import Mailbox
@@ -368,7 +369,7 @@ class Run:
 
     def pack_context(self) -> bytes:
         """The published context as stored in the record."""
-        return wire.pack([[key, value] for key, value in self.context.items()])
+        return pack_line([[key, value] for key, value in self.context.items()])
 
     def waiting_for(self) -> str:
         """A sentence a person understands."""

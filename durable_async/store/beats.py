@@ -29,7 +29,7 @@ class BeatConnection:
         try:
             pipe = self._client.pipeline(transaction=False)
             pipe.hincrby(self._keys.beats, worker, 1)
-            pipe.hset(self._keys.workers, worker, description)  # type: ignore[arg-type]  # bytes are fine
+            pipe.hset(self._keys.workers, worker, description)
             pipe.execute()
         except (RedisError, OSError) as error:
             raise BeatError(f"the heartbeat was not accepted: {type(error).__name__}") from None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from durable_async.store.retry import Caller
+from durable_async.store.transport_base import Reply
 
 
 async def gather_calls(caller: Caller, commands: Sequence[tuple[Any, ...]], *, deadline_s: float | None = None) -> Any:
@@ -22,15 +23,18 @@ async def gather_calls(caller: Caller, commands: Sequence[tuple[Any, ...]], *, d
     replies: list[Any] = [None] * len(commands)
     left = len(commands)
 
-    def settle(index: int, reply: Any) -> None:
-        nonlocal left
-        replies[index] = reply
-        left -= 1
-        if left == 0 and not done.done():
-            done.set_result(None)
+    def settler(index: int) -> Reply:
+        def settle(reply: object) -> None:
+            nonlocal left
+            replies[index] = reply
+            left -= 1
+            if left == 0 and not done.done():
+                done.set_result(None)
+
+        return settle
 
     for index, command in enumerate(commands):
-        caller.run(command, lambda reply, index=index: settle(index, reply), deadline_s=deadline_s)
+        caller.run(command, settler(index), deadline_s=deadline_s)
     await done
     for reply in replies:
         if isinstance(reply, Exception):

@@ -14,14 +14,13 @@ from importlib import resources
 from typing import Final
 
 from durable_async.store.status import Answer
+from durable_async.store.transport_base import Arg, Args
 
 _SLOT = re.compile(r"^local (\w+) = (KEYS|ARGV)\[(\d+)\]$", re.MULTILINE)
 _INCLUDE = re.compile(r'^--- @include "([\w/]+)"$', re.MULTILINE)
 _STATUS = re.compile(r"\bSTATUS\.(\w+)\b")
 _COMPUTED = {kind: re.compile(rf"{kind}\[(?!\d+\])|#{kind}\b|unpack\({kind}\b") for kind in ("KEYS", "ARGV")}
 _OPTIONAL = {"KEYS": re.compile(r"KEYS\[(\d+)\]"), "ARGV": re.compile(r"ARGV\[(\d+)\]")}
-
-Arg = str | bytes | int
 
 
 class ScriptError(Exception):
@@ -106,7 +105,9 @@ SCRIPTS: Final = load()
 BY_SHA: Final = {script.sha: script for script in SCRIPTS.values()}
 
 
-def with_source(command: tuple[Arg, ...]) -> tuple[Arg, ...]:
-    """The EVAL form of an EVALSHA command, for a server that has forgotten the script."""
-    script = BY_SHA[str(command[1])]
+def with_source(command: Args) -> Args | None:
+    """The EVAL form of an EVALSHA command, for a server that has forgotten the script; None if it is not ours."""
+    script = BY_SHA.get(str(command[1]))
+    if script is None:
+        return None
     return ("EVAL", script.body, *command[2:])

@@ -153,7 +153,8 @@ class Store:
     async def fields(self, ids: Sequence[str], names: Sequence[str]) -> list[list[bytes | None]]:
         """Some fields of some records, in order; all None for a run that does not exist. One write."""
         run = self.keys.run
-        return await gather_calls(self.caller, [("HMGET", run(id), *names) for id in ids])
+        rows: list[list[bytes | None]] = await gather_calls(self.caller, [("HMGET", run(id), *names) for id in ids])
+        return rows
 
     def _outside(self, id: str, s: Standing) -> tuple[list[str], tuple[str, str]]:
         k = self.keys
@@ -264,6 +265,10 @@ class Store:
         """Acks and deletes entries that a script has found settled, at most 1,000."""
         self.caller.run(SCRIPTS["ack_entries"].call((stream_key,), entry_ids), on_reply)
 
+    def nudge_run(self, id: str, worker: str) -> None:
+        """Tells a worker that a message waits for a run it has: a hint, covered by the run's next commit if it is lost."""
+        self.caller.run(("XADD", self.keys.worker(worker), "NOMKSTREAM", "*", "n", id), _ignore)
+
     def push_results(self, client: str, pairs: Sequence[bytes | str]) -> None:
         """Tells a waiting client how runs ended: a hint, sent once and never again."""
         command = ("XADD", self.keys.client(client), "NOMKSTREAM", "MAXLEN", "~", PUSH_LIMIT, "*", *pairs)
@@ -324,7 +329,7 @@ class Store:
 
 
 def _ignore(_reply: object) -> None:
-    """A hint that is lost is covered by the client's own look."""
+    """A hint that is lost is covered by the receiver's own look."""
 
 
 def _text(value: bytes | None) -> str:

@@ -9,5 +9,7 @@ from durable_async.errors import ErrorInfo
 def crash_loop(id: str, claims: int) -> bytes:
     """The error of a run whose owners died one after the other."""
     return pack_error(
-        ErrorInfo("CrashLoop", f"run {id} was claimed by {claims} workers in a row that died before they recorded anything")
+        ErrorInfo(
+            "CrashLoop", f"run {id} was claimed by {claims} workers in a row that died before they recorded anything"
+        )
     )

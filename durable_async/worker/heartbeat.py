@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from durable_async.errors import DurableError
-from durable_async.store.beats import BeatError, BeatConnection
+from durable_async.store.beats import BeatConnection, BeatError
 
 log = logging.getLogger("durable_async.worker")
 

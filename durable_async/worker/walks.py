@@ -52,9 +52,7 @@ class Walker:
         else:
             await self._spread(item, id, int(cursor), self._cancel if letter == "x" else self._terminate)
 
-    async def _spread(
-        self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[None]]
-    ) -> None:
+    async def _spread(self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[None]]) -> None:
         standing = (await self._store.standings([id]))[0]
         if standing is None:
             await self._store.advance_walk(item, str(cursor), "")

@@ -389,5 +389,3 @@ class Worker:
             task.cancel()
         for resident in self.runner.residents:
             self.runner.forget(resident)
-
-

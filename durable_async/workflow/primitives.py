@@ -121,9 +121,7 @@ async def call_workflow(
     timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
     if timeout_value is not RAISE and timeout_value is not CHILD_TIMEOUT:
         run.codec.encode(timeout_value, limit=run.limits.payload, what="timeout_value")
-    child = calling.issue_child(
-        run, spec, input, ref=ref, queue=_check_queue(queue), awaited=True, on_close="cancel"
-    )
+    child = calling.issue_child(run, spec, input, ref=ref, queue=_check_queue(queue), awaited=True, on_close="cancel")
     return await calling.await_child(
         run, child, timeout_ms=timeout_ms, timeout_value=timeout_value, on_timeout=on_timeout, owned=True
     )
