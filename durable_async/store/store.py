@@ -1,7 +1,7 @@
 """The store: one method per transition, each one script call.
 
-The methods on a worker's hot path (`claim_runs`, `resume_runs`, `commit_run`, `ack_entries`) take a callback and cost no
-task; the others are coroutines. All of them are repeat-safe, so the caller below them sends again what was lost. It
+The methods on a worker's hot path (`claim_runs`, `resume_runs`, `commit_run`, `ack_entries`) take a callback and cost
+no task; the others are coroutines. All of them are repeat-safe, so the caller below them sends again what was lost. It
 must not know what a workflow is: payloads are bytes, journals are lists of bytes.
 """
 
@@ -266,7 +266,7 @@ class Store:
         self.caller.run(SCRIPTS["ack_entries"].call((stream_key,), entry_ids), on_reply)
 
     def nudge_run(self, id: str, worker: str) -> None:
-        """Tells a worker that a message waits for a run it has: a hint, covered by the run's next commit if it is lost."""
+        """Tells a worker that a message waits for a run of its: a hint, covered by the run's next commit if lost."""
         self.caller.run(("XADD", self.keys.worker(worker), "NOMKSTREAM", "*", "n", id), _ignore)
 
     def push_results(self, client: str, pairs: Sequence[bytes | str]) -> None:

@@ -57,7 +57,7 @@ async def test_a_repeat_counts_nothing_and_answers_the_same(world: World) -> Non
 
 
 async def test_an_owner_that_forgot_its_claim_takes_the_run_again(world: World) -> None:
-    """The reply reached nobody, and its own pending entry names a run it does not work on: a new nonce fences the old."""
+    """The reply reached nobody; its own pending entry names a run that it does not work on."""
     await world.start()
     copy = world.claim("A", nonce="n1")
     again = world.claim_reply("A", "r", copy.entry, nonce="n2")

@@ -1,4 +1,4 @@
-"""commit_run: a child ends; its parent is told, woken or nudged in the same script, and times to live follow the tree."""
+"""commit_run: a child ends; its parent is told and woken in the same script, and times to live follow the tree."""
 
 from __future__ import annotations
 

@@ -123,7 +123,8 @@ if ending then
   answer = STATUS.ENDED
   -- What this very commit takes is still in the inbox: an end deletes it whole.
   plan = plan_end(keys, {
-    mail = mail, taken = taken - consumed, timer = timer, grace = f[11] or '', kids = kids, retention = f[13], notify = f[14],
+    mail = mail, taken = taken - consumed, timer = timer, grace = f[11] or '', kids = kids, retention = f[13],
+    notify = f[14],
   }, parent)
 else
   if n_tells > 0 then

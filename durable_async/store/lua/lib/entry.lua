@@ -12,14 +12,15 @@ local function add_entry(id, letter, stream_key)
   return letter .. redis.call('XADD', stream_key, '*', 'r', id)
 end
 
--- Where the entry lies that a record names; nil if there is none. Only reads. The worker's stream may be unknown to
--- the caller; what stays behind there is garbage, acked on sight by whoever reads it.
+-- The stream in which the entry lies that a record names; nil if it is in none that is known. Only reads, and never
+-- raises: what cannot be found here is garbage, acked on sight by whoever reads it.
 local function find_entry(entry, worker_key, queue_key)
-  if entry == '' then return nil end
   local stream_key = queue_key
   if string.sub(entry, 1, 1) == 'W' then stream_key = worker_key end
-  if stream_key and redis.call('TYPE', stream_key).ok == 'stream' then return stream_key end
-  return nil
+  if entry == '' or not stream_key then return nil end
+  local entry_id = string.sub(entry, 2)
+  if #redis.pcall('XRANGE', stream_key, entry_id, entry_id) == 0 then return nil end
+  return stream_key
 end
 
 -- Acks and deletes an entry.

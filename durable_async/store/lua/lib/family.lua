@@ -96,6 +96,7 @@ local function read_family(family, n_new, n_await, next_key, at, keys, args)
   return next_key, at
 end
 
+-- Writes a child that has ended before it began: a record and an outcome, no entry.
 local function bury_child(family, child)
   local fields, now = child.fields, family.now
   local n = #fields
