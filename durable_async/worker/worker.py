@@ -141,11 +141,12 @@ class Worker:
             self._transports.append(transport)
         self.caller = Caller(main, on_noscript=with_source)
         self.store = Store(self.caller, self._keys)
+        # Before the stream: what a worker that dies in between leaves behind is found by its heartbeat.
+        beats = await asyncio.to_thread(self._first_beat)
+        beats.close()
         await ensure_group(main, self._keys.worker(self.id))
         for queue in self.settings.queues:
             await ensure_group(main, self._keys.queue(queue))
-        beats = await asyncio.to_thread(self._first_beat)
-        beats.close()
 
     def _beat_connection(self) -> BeatConnection:
         return BeatConnection(self._spec, self._keys, min(5.0, self.settings.lease / 3))
