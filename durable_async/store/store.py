@@ -323,6 +323,19 @@ class Store:
             keys += (k.run(id), k.journal(id))
         await self._call("expire_children", keys, (item, cursor, next_cursor, ttl_ms, *ids))
 
+    async def purge_index(self, start: int, count: int) -> tuple[int, int]:
+        """Takes runs whose records have expired out of the index, among `count` of them from rank `start`, oldest first.
+
+        Returns: how many were looked at (fewer than `count` at the end of the index), and how many of them are gone.
+        Redis: a ZRANGE, then purge_index.lua.
+        """
+        k = self.keys
+        ids = [id.decode() for id in await self.caller.call(("ZRANGE", k.index, start, start + count - 1))]
+        if not ids:
+            return 0, 0
+        reply = await self._call("purge_index", [k.index, *map(k.run, ids)], ids)
+        return len(ids), reply[1]
+
     async def advance_walk(self, item: str, cursor: str, next_cursor: str) -> None:
         """Moves a walk on after its chunk, or ends it (empty `next_cursor`)."""
         await self._call("advance_walk", (self.keys.walks,), (item, cursor, next_cursor))

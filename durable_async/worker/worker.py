@@ -34,6 +34,7 @@ from durable_async.types import Limits, check_queue
 from durable_async.worker.clock import ServerClock
 from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_group
 from durable_async.worker.heartbeat import Heartbeat
+from durable_async.worker.purger import Purger
 from durable_async.worker.reaper import Reaper
 from durable_async.worker.runner import Runner, RunnerSettings
 from durable_async.worker.timers import Timers
@@ -176,6 +177,7 @@ class Worker:
         runner.on_walk = self._timers.look_now
         runner.intake.on_poison = self._settle
         self._reaper = Reaper(self.store, runner.intake, self.id, settings.queues, settings.lease)
+        self._purger = Purger(self.store)
         own_key = self._keys.worker(self.id)
         self._streams = [(own_key, "W"), *((self._keys.queue(q), "Q") for q in settings.queues)]
         self._own_reader = StreamReader(
@@ -258,7 +260,7 @@ class Worker:
                 await asyncio.sleep(1.0)
 
     async def _housekeeping(self) -> None:
-        """Recovery and self-judgement, a few times per lease."""
+        """Recovery, self-judgement and tidying, a few times per lease."""
         lease = self.settings.lease
         last_reconcile = monotonic()
         while not self._is_stopping:
@@ -268,6 +270,7 @@ class Worker:
                 continue
             try:
                 await self._reaper.sweep()
+                await self._purger.sweep()
                 if monotonic() - last_reconcile > lease / 2:
                     last_reconcile = monotonic()
                     await self._reaper.reconcile(self._streams)
