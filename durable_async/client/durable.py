@@ -46,8 +46,6 @@ _Infos = list[RunInfo]
 _Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
 CONFLICTS = ("join", "raise")
-DEADLINE_S = 30.0
-"""How long a call keeps trying while the store is in trouble."""
 MAX_REASON = 1_000
 
 
@@ -127,7 +125,7 @@ class Durable:
         return {name: workflow.spec for name, workflow in self._workflows.items()}
 
     def _queries(self) -> Queries:
-        return Queries(self._session.store, self.codec, self._specs(), deadline_s=DEADLINE_S)
+        return Queries(self._session.store, self.codec, self._specs())
 
     # ------------------------------------------------------------------ runs
 
@@ -212,7 +210,7 @@ class Durable:
             client=listener.client_id,
             version=spec.version,
         )
-        reply = await session.store.start_run(run, deadline_s=DEADLINE_S)
+        reply = await session.store.start_run(run)
         is_new = reply[0] == Answer.OK
         if not is_new:
             self._check_conflict(run, reply, on_conflict)

@@ -26,11 +26,10 @@ MAX_LIMIT = 1_000
 class Queries:
     """Reads of one namespace."""
 
-    def __init__(self, store: Store, codec: Codec, specs: Mapping[str, WorkflowSpec], *, deadline_s: float) -> None:
+    def __init__(self, store: Store, codec: Codec, specs: Mapping[str, WorkflowSpec]) -> None:
         self._store = store
         self._codec = codec
         self._specs = specs
-        self._deadline_s = deadline_s
 
     async def infos(self, ids: Sequence[str]) -> list[RunInfo]:
         """Snapshots of the runs that exist, in order; one write."""
@@ -40,7 +39,7 @@ class Queries:
             commands.append(("HMGET", k.run(id), *FIELDS))
             commands.append(("LINDEX", k.journal(id), 0))
             commands.append(("LINDEX", k.journal(id), -1))
-        replies = await gather_calls(self._store.caller, commands, deadline_s=self._deadline_s)
+        replies = await gather_calls(self._store.caller, commands, deadline_s=self._store.deadline_s)
         infos = []
         for n, id in enumerate(ids):
             row, first, last = replies[3 * n : 3 * n + 3]
@@ -148,7 +147,7 @@ class Queries:
             raise RunNotFound(f"no run has the id {id!r}; it may never have been started, or its retention is over")
 
     async def _call(self, *command: Any) -> Any:
-        return await self._store.caller.call(command, deadline_s=self._deadline_s)
+        return await self._store.caller.call(command, deadline_s=self._store.deadline_s)
 
 
 def _bound(moment: datetime | None, otherwise: str) -> str:

@@ -16,6 +16,9 @@ from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
 from durable_async.store.transport_base import Transport
 
+DEADLINE_S = 30.0
+"""How long a call keeps trying while the store is in trouble."""
+
 
 class Session:
     """What is open while a `Durable` is entered."""
@@ -103,7 +106,7 @@ class Session:
             raise
         self._transport = transport
         self._caller = Caller(transport, on_noscript=with_source)
-        self._store = Store(self._caller, self.keys)
+        self._store = Store(self._caller, self.keys, deadline_s=DEADLINE_S)
         self._listener = Listener(self._spec, self._store)
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()

@@ -38,19 +38,24 @@ class Store:
         caller: sends commands, again if need be.
         keys: the names of the partition's keys.
         given_now: only tests set it: milliseconds that scripts use instead of the server's clock.
+        deadline_s: how long the coroutines keep trying while the store is in trouble; by default for ever, as a worker
+            does. After it they raise `StoreUnavailable`.
     """
 
-    def __init__(self, caller: Caller, keys: Keys, *, given_now: int | None = None) -> None:
+    def __init__(
+        self, caller: Caller, keys: Keys, *, given_now: int | None = None, deadline_s: float | None = None
+    ) -> None:
         self.caller = caller
         self.keys = keys
+        self.deadline_s = deadline_s
         self.given_now: int | str = "" if given_now is None else given_now
 
-    async def _call(self, name: str, keys: Sequence[Any], args: Sequence[Any], deadline_s: float | None = None) -> Any:
-        return await self.caller.call(SCRIPTS[name].call(keys, args), deadline_s=deadline_s)
+    async def _call(self, name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+        return await self.caller.call(SCRIPTS[name].call(keys, args), deadline_s=self.deadline_s)
 
     # ------------------------------------------------------------------ runs
 
-    async def start_run(self, run: NewRun, *, deadline_s: float | None = None) -> list[Any]:
+    async def start_run(self, run: NewRun) -> list[Any]:
         """Creates a run or answers what has its id.
 
         Returns: `[OK, now_ms]` or `[EXISTS, workflow, digest, status]`.
@@ -59,7 +64,7 @@ class Store:
         k = self.keys
         keys = (k.run_prefix + run.id, k.journal_prefix + run.id, k.queue_prefix + run.queue, k.timers, k.index)
         args = (self.given_now, run.id, run.fields(), run.start, run.delay_ms)
-        reply: list[Any] = await self.caller.call(_start.call(keys, args), deadline_s=deadline_s)
+        reply: list[Any] = await self.caller.call(_start.call(keys, args), deadline_s=self.deadline_s)
         return reply
 
     def claim_runs(
@@ -153,7 +158,7 @@ class Store:
     async def fields(self, ids: Sequence[str], names: Sequence[str]) -> list[list[bytes | None]]:
         """Some fields of some records, in order; all None for a run that does not exist. One write."""
         run = self.keys.run
-        rows: list[list[bytes | None]] = await gather_calls(self.caller, [("HMGET", run(id), *names) for id in ids])
+        rows: list[list[bytes | None]] = await gather_calls(self.caller, [("HMGET", run(id), *names) for id in ids], deadline_s=self.deadline_s)
         return rows
 
     def _outside(self, id: str, s: Standing) -> tuple[list[str], tuple[str, str]]:
@@ -229,10 +234,10 @@ class Store:
             if answer is not Answer.RETRY:
                 return answer
 
-    async def subscribe_client(self, id: str, client: str, *, deadline_s: float | None = None) -> list[Any]:
+    async def subscribe_client(self, id: str, client: str) -> list[Any]:
         """Registers a client for a run's end. Returns `[OK]`, `[ENDED, outcome line]` or `[GONE]`."""
         keys = (self.keys.run(id), self.keys.journal(id))
-        reply: list[Any] = await self._call("subscribe_client", keys, (client,), deadline_s)
+        reply: list[Any] = await self._call("subscribe_client", keys, (client,))
         return reply
 
     # ------------------------------------------------------------------ entries and streams
@@ -312,7 +317,7 @@ class Store:
                 )
                 for m, (owner, queue) in zip(todo, rows, strict=True)
             ]
-            replies = await gather_calls(self.caller, calls)
+            replies = await gather_calls(self.caller, calls, deadline_s=self.deadline_s)
             todo = [m for m, reply in zip(todo, replies, strict=True) if reply[0] == Answer.RETRY]
 
     async def expire_children(self, item: str, cursor: str, next_cursor: str, ids: Sequence[str], ttl_ms: int) -> None:

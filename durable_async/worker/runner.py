@@ -228,7 +228,7 @@ class Runner:
         elif answer == Answer.PARKED:
             self._parked(resident, turn)
         else:
-            self._ended(resident, turn, reply[3])
+            self._ended(resident, turn, reply[3], reply[4])
         self._judge_deferred(resident)
 
     def _parked(self, resident: Resident, turn: Turn) -> None:
@@ -242,11 +242,13 @@ class Runner:
             self.on_due(turn.due_ms)
         self.intake.slots.free()
 
-    def _ended(self, resident: Resident, turn: Turn, clients: bytes) -> None:
+    def _ended(self, resident: Resident, turn: Turn, clients: bytes, parents_worker: bytes) -> None:
         self._settled_entry(resident)
         self.forget(resident)
         if clients:
             self.outbox.push(clients.decode(), resident.id, turn.want, turn.payload)
+        if parents_worker:
+            self.store.nudge_run(resident.claimed.parent, parents_worker.decode())
         self.intake.slots.free()
 
     def _settled_entry(self, resident: Resident) -> None:
