@@ -111,16 +111,15 @@ class ConnectionSpec:
         except Exception as error:  # noqa: BLE001 - explain() raises it again, translated
             self.explain(error)
         kind, arguments = self._arguments(role, address, is_sync=False)
-        pool = redis.asyncio.ConnectionPool(
-            connection_class=kind, max_connections=1, **{**arguments, "socket_timeout": reply_timeout_s}
-        )
+        arguments["socket_timeout"] = reply_timeout_s
+        pool = redis.asyncio.ConnectionPool(connection_class=kind, max_connections=1, **arguments)
         return redis.asyncio.Redis.from_pool(pool)
 
     def sync_client(self, role: str, *, timeout_s: float = CONNECT_TIMEOUT_S) -> redis.Redis:
         """A blocking client of one connection, for a thread of its own; connects at its first command.
 
         Every command raises redis-py's exceptions, `redis.exceptions.RedisError`, after at most `timeout_s` of
-        silence; nothing is sent twice. `primary_changed` is not noticed: make a new client after an error.
+        silence; nothing is sent twice. A new primary is not looked for: make a new client after an error.
 
         Raises:
             StoreUnavailable: if no Sentinel knows the primary.

@@ -13,7 +13,7 @@ import logging
 import os
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
 from hiredis import pack_command
@@ -273,7 +273,7 @@ class Transport(ABC):
 
 
 @contextlib.asynccontextmanager
-async def opened(transport: Transport, *, wait_s: float = 0.0) -> Any:
+async def opened(transport: Transport, *, wait_s: float = 0.0) -> AsyncGenerator[Transport, None]:
     """The transport, opened, and closed at the end."""
     await transport.open(wait_s=wait_s)
     try:
