@@ -217,6 +217,22 @@ async def sleep(duration: Duration) -> None:
     await asyncio.sleep(to_ms(duration) / 1000)
 
 
+async def sleep_until(when: datetime) -> None:
+    """A durable timer until a moment by the server's clock; one that has passed is over at once.
+
+    Raises:
+        ValueError: if the datetime is naive, or more than 100 years away.
+        TypeError: if it is no datetime.
+    """
+    run = current_run("sleep_until()")
+    if not isinstance(when, datetime):
+        raise TypeError(f"sleep_until takes a datetime, not {type(when).__name__}")
+    if when.tzinfo is None:
+        raise ValueError(f"sleep_until takes an aware datetime, got {when!r}; add a tzinfo, such as datetime.UTC")
+    left = when - datetime.fromtimestamp(run.now_ms / 1000, UTC)
+    await asyncio.sleep(to_ms(max(left, timedelta(0))) / 1000)
+
+
 async def wait_for_event(
     name: str, type: Any = None, *, timeout: Duration | None = None, timeout_value: Any = RAISE
 ) -> Any:
