@@ -72,6 +72,7 @@ from durable_async.workflow.primitives import (
     put_context,
     random,
     sleep,
+    sleep_until,
     start_workflow,
     uuid,
     wait_for_event,
