@@ -145,6 +145,7 @@ __all__ = [
     "random",
     "seconds",
     "sleep",
+    "sleep_until",
     "start_workflow",
     "step",
     "uuid",
