@@ -14,7 +14,7 @@ NAMES = {
     "in a workflow": {
         *("CHILD_TIMEOUT", "RAISE", "Child", "Progress"),
         *("call_workflow", "get_context", "info", "now", "put_context", "random", "sleep", "start_workflow", "uuid"),
-        "wait_for_event",
+        *("sleep_until", "wait_for_event"),
     },
     "from outside": {
         *("Durable", "Handle", "Limits", "Settings", "Status"),
