@@ -239,13 +239,22 @@ async def subscribe(world: World) -> None:
     await world.store.subscribe_client("r", "c1")
 
 
+async def purge(world: World) -> None:
+    await world.start("a")
+    await world.start("b")
+    keys = [world.keys.index, world.keys.run("a"), world.keys.run("b")]
+    world.server.delete(keys[1])
+    world.caller.is_dry = True
+    world.eval("purge_index", keys, ("a", "b"))
+
+
 CASES: dict[str, Prepare] = {
     case.__name__: case
     for case in (
         start, start_delayed, claim, resume, commit_go, commit_park, commit_end, commit_end_nudging,
         commit_end_of_root, commit_under_cancel, cancel, cancel_never_started, settle, settle_root, event_wakes,
         event_nudges, release, release_delayed, release_garbage, fire, fire_delayed, poll, expire, advance, close, drop,
-        ack, subscribe,
+        ack, subscribe, purge,
     )
 }  # fmt: skip
 
