@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import anyio.to_thread
 
@@ -176,7 +177,7 @@ class EphemeralServer:
         """End the server at once and remove its directory; stopping twice is harmless. ``with`` does this."""
         self._finalizer()
 
-    def __enter__(self) -> EphemeralServer:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -187,7 +188,7 @@ class EphemeralServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
-    async def __aenter__(self) -> EphemeralServer:
+    async def __aenter__(self) -> Self:
         return await anyio.to_thread.run_sync(self.__enter__)
 
     async def __aexit__(

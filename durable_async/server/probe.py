@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from types import TracebackType
+from typing import Self
 
 Address = str | tuple[str, int]
 """The path of a unix socket, or a host and a port."""
@@ -42,7 +43,7 @@ class Probe:
             self._socket.close()
             raise
 
-    def __enter__(self) -> Probe:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
