@@ -8,6 +8,7 @@ Every text is capped, and taken with care: ``__str__`` is the user's code.
 from __future__ import annotations
 
 import builtins
+import os
 import traceback
 from typing import Final
 
@@ -140,7 +141,7 @@ def pack_failure(exc: BaseException, *, codec: Codec = _CODEC) -> bytes:
     args: list[object] | None = None
     if isinstance(exc, Exception):
         try:
-            args = list(exc.args)
+            args = _arguments(exc)
             if not _is_small_and_plain(args):
                 args = None
         except Exception:  # noqa: BLE001  (args may be a property of the user's)
@@ -148,6 +149,14 @@ def pack_failure(exc: BaseException, *, codec: Codec = _CODEC) -> bytes:
     return codec.encode(
         [_VERSION, errorinfo_to_data(encode_error(exc)), _full_name(type(exc)), args], limit=FAILURE_LIMIT
     )
+
+
+def _arguments(exc: Exception) -> list[object]:
+    args = list(exc.args)
+    if isinstance(exc, OSError) and type(exc).__module__ == "builtins" and len(args) == 2 and exc.filename is not None:
+        # Python takes the file's name out of `args` again.
+        args.append(os.fspath(exc.filename) if isinstance(exc.filename, os.PathLike) else exc.filename)
+    return args
 
 
 def _is_small_and_plain(args: list[object]) -> bool:

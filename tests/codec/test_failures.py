@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,14 @@ def test_builtins_with_plain_arguments_are_rebuilt(exc: Exception) -> None:
     assert found is not None
     assert found.args == exc.args
     assert [type(a) for a in found.args] == [type(a) for a in exc.args]
+
+
+@pytest.mark.parametrize("name", ["f.txt", Path("f.txt")], ids=["text", "path"])
+def test_the_file_of_an_os_error_comes_back(name: object) -> None:
+    found = again(raised(FileNotFoundError(2, "no such file", name)))
+    assert type(found) is FileNotFoundError
+    assert (found.args, found.filename) == ((2, "no such file"), "f.txt")
+    assert str(found) == "[Errno 2] no such file: 'f.txt'"
 
 
 def test_declared_types_are_rebuilt_and_only_those() -> None:
