@@ -86,10 +86,8 @@ class StepRunner:
             return await call.spec.function(*call.args, **call.kwargs)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="durable-step")
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, lambda: context.run(call.spec.function, *call.args, **call.kwargs)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, _in_thread, call, contextvars.copy_context()
         )
 
     async def _bounded(self, call: StepCall) -> Any:
@@ -102,3 +100,11 @@ class StepRunner:
             if scope.expired():
                 raise StepTimeout(f"step {call.spec.name!r} took longer than {seconds} s") from None
             raise
+
+
+def _in_thread(call: StepCall, context: contextvars.Context) -> Any:
+    try:
+        return context.run(call.spec.function, *call.args, **call.kwargs)
+    except StopIteration as error:
+        # No future takes it: the attempt would never end. As in a coroutine, it is a RuntimeError.
+        raise RuntimeError(f"step {call.spec.name!r} raised StopIteration") from error
