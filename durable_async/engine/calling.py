@@ -78,6 +78,8 @@ async def await_child(
     if not child.is_settled and not await _settled(run, child, timeout_ms, owned):
         if on_timeout == "cancel" and not child.waiters:
             give_up(run, child, f"the call in {run.identity.id} timed out")
+        elif on_timeout == "leave" and owned:
+            child.on_close = "leave"  # it was told to go on: the end of this run is no reason to stop, either
         if timeout_value is RAISE:
             raise ChildTimeout(f"child {child.id} did not end in time", child_id=child.id, workflow=child.workflow)
         return timeout_value
@@ -89,21 +91,21 @@ async def await_child(
 async def _settled(run: Run, child: Child, timeout_ms: int | None, owned: bool) -> bool:
     """Waits until the child is settled (True) or the time is over (False)."""
     future: asyncio.Future[None] = run.loop.create_future()
-    child.waiters.append(future)
+    run.children.wait(child, future)
     handle = None
     if timeout_ms is not None:
         handle = run.loop.call_later(timeout_ms / 1000, _elapse, future)
     try:
         await future
     except asyncio.CancelledError:
-        child.waiters.remove(future)
+        run.children.leave(child, future)
         if owned and not child.waiters and not child.is_settled:
             give_up(run, child, _loss(run))
         raise
     finally:
         if handle is not None:
             handle.cancel()
-    child.waiters.remove(future)
+    run.children.leave(child, future)
     return child.is_settled
 
 
@@ -136,6 +138,8 @@ def ask_cancel(run: Run, child: Child, reason: str) -> None:
 def close_children(run: Run) -> None:
     """The run ends: started children that are not to outlive it are cancelled."""
     reason = _loss(run) if run.is_cancelled else f"parent {run.identity.id} ended"
+    if not run.has_children:
+        return
     for child in run.children.by_ref.values():
         if child.on_close == "cancel":
             ask_cancel(run, child, reason)

@@ -58,11 +58,13 @@ def child_id(parent_id: str, ref: str) -> str:
 class Children:
     """The name space of one run's children."""
 
-    __slots__ = ("_numbers", "by_id", "by_ref")
+    __slots__ = ("_numbers", "awaited", "by_id", "by_ref")
 
     def __init__(self) -> None:
         self.by_ref: dict[str, Child] = {}
         self.by_id: dict[str, Child] = {}
+        self.awaited: dict[str, Child] = {}
+        """By id, those that somebody waits for now: what a run waits for must not cost a look at all its children."""
         self._numbers: dict[str, int] = {}
 
     def pick_ref(self, ref: str | None, workflow: str) -> str:
@@ -101,6 +103,17 @@ class Children:
                 f"ref {ref!r} is spent: its child {child.id} was cancelled ({child.cancel_asked}); use another ref"
             )
         return child
+
+    def wait(self, child: Child, future: asyncio.Future[None]) -> None:
+        """Somebody waits for a child."""
+        child.waiters.append(future)
+        self.awaited[child.id] = child
+
+    def leave(self, child: Child, future: asyncio.Future[None]) -> None:
+        """Somebody does not wait for it any more."""
+        child.waiters.remove(future)
+        if not child.waiters:
+            self.awaited.pop(child.id, None)
 
     def add(self, child: Child) -> None:
         """Registers an issued child."""

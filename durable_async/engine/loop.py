@@ -40,7 +40,7 @@ from durable_async.engine.asyncgens import AsyncGenerators
 from durable_async.engine.ending import Abandoned, disconnect, end_coroutine, silence
 from durable_async.engine.futures import LoopFuture, LoopHandle, LoopTask, LoopTimer
 from durable_async.engine.redelivery import METHOD, Redelivery
-from durable_async.engine.reporting import ReportingLoop
+from durable_async.engine.reporting import KEPT, ReportingLoop
 from durable_async.errors import DeterminismError
 
 __all__ = ["Abandoned", "DeterministicLoop"]
@@ -359,7 +359,8 @@ class DeterministicLoop(ReportingLoop):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # noqa: BLE001  # as asyncio does: reported, and the others go on
-                self.errors.append(error)
+                if len(self.errors) < KEPT:
+                    self.errors.append(error)
                 self._report(f"{handle!r} raised", error, handle=handle)
         raise DeterminismError(
             f"the workflow body did not come to rest within {self._max_callbacks:,} callbacks; "

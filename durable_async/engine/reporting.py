@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from durable_async.engine.no_io import NoIOLoop
 
 logger = logging.getLogger("durable_async.engine")
 
+KEPT = 100
 Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
@@ -23,8 +23,8 @@ class ReportingLoop(NoIOLoop):
     """The exception handler of a loop that is silent once closed."""
 
     def __init__(self) -> None:
-        self.errors: deque[BaseException] = deque(maxlen=100)
-        """The latest exceptions raised by plain callbacks (not by tasks). They are reported as well."""
+        self.errors: list[BaseException] = []
+        """The first exceptions raised by plain callbacks (not by tasks), `KEPT` at most. All are reported as well."""
         self._is_closed = False
         self._exception_handler: Handler | None = None
 

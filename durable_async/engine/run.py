@@ -50,6 +50,7 @@ class Run:
     __slots__ = (
         "_body",
         "_cancel_seen",
+        "_children",
         "_is_ending",
         "_overrun",
         "_expected",
@@ -57,7 +58,6 @@ class Run:
         "_list",
         "_replaying",
         "_waiting_shown",
-        "children",
         "codec",
         "context",
         "context_dirty",
@@ -81,7 +81,7 @@ class Run:
         self.limits = limits
         self.loop = DeterministicLoop(identity.started_ms / 1000, seed=crc32(identity.id.encode()))
         self.loop.owner = self
-        self.children = Children()
+        self._children: Children | None = None
         self.events = Mailbox()
         self.steps = Steps(self)
         self.context: dict[str, bytes] = {}
@@ -129,6 +129,18 @@ class Run:
         self.loop.abandon()
 
     @property
+    def children(self) -> Children:
+        """The run's children; made at the first use, since most runs have none."""
+        if self._children is None:
+            self._children = Children()
+        return self._children
+
+    @property
+    def has_children(self) -> bool:
+        """Whether the body has asked for any child."""
+        return self._children is not None
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether the body has been told of a cancel."""
         return self._cancel_seen is not None
@@ -173,7 +185,7 @@ class Run:
         if self.outcome is not None:
             return False
         if message.kind == "C":
-            child = self.children.by_id.get(message.key)
+            child = self._children.by_id.get(message.key) if self._children is not None else None
             return child is not None and not child.is_settled and child.awaited and not child.given_up
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ SHOWN = 3
 
 def describe(run: Run) -> str:
     """For example ``child order_1/payment``, ``event truck_ready``, ``timer until 2026-01-01T09:00:00Z``."""
-    things = [f"child {child.id}" for child in run.children.by_ref.values() if child.waiters]
+    awaited = run.children.awaited if run.has_children else {}
+    things = [f"child {id}" for id in islice(awaited, SHOWN)]
     things += [f"event {name}" for name in run.events.waiting()]
     if not things:
         due = run.next_due_ms()
@@ -25,5 +27,5 @@ def describe(run: Run) -> str:
         if backing_off:
             return f"retry of step {backing_off[0]} at {until}"
         return f"timer until {until}"
-    more = len(things) - SHOWN
+    more = len(things) - SHOWN + max(0, len(awaited) - SHOWN)
     return ", ".join(things[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -88,8 +88,11 @@ class Runner:
         run = Run(spec, identity_of(held.run_id, claimed), self.settings.codec, self.settings.limits)
         resident = Resident(held.run_id, run, claimed, nonce, held)
         self.residents.add(resident)
-        if self._move(resident, lambda: begin_run(run, claimed)):
-            self._feed(resident, claimed.inbox)
+        inbox = claimed.inbox
+        moved = self._move(resident, lambda: begin_run(run, claimed))
+        claimed.journal = claimed.inbox = []  # a parked run is to be small
+        if moved:
+            self._feed(resident, inbox)
 
     def resumed(self, resident: Resident, inbox: list[bytes]) -> None:
         """A woken run that was in memory goes on."""
