@@ -62,20 +62,19 @@ for i = 1, #KEYS / 3 do
       -- forgotten it (a reply that nobody remembers) or is of a time the server has lost. It is fenced by this.
       reply = read_pages({ STATUS.OK }, epoch + 1, f, journal_key, inbox_key)
       if reply[1] == STATUS.OK then
-        local set = { 'status', 'running', 'owner', owner, 'epoch', epoch + 1, 'nonce', nonce, 'seq', 0,
-          'claims', claims, 'nudged', '' }
-        if not f[9] then
-          f[9] = tostring(now)
-          set[#set + 1], set[#set + 2] = 'started', now
-        end
+        if not f[9] then f[9] = tostring(now) end
         -- The answer is the record as it is from now on, and the same if it is asked for again.
         f[1], f[3], f[4], f[5], f[6] = 'running', tostring(epoch + 1), nonce, owner, tostring(claims)
-        writes[#writes + 1] = { run_key, set }
+        writes[#writes + 1], writes[#writes + 2] = run_key, f
       end
     end
   end
   replies[i + 1] = reply
 end
 -- Only now: a bad call among the reads of one run must not leave another one half claimed.
-for _, write in ipairs(writes) do redis.call('HSET', write[1], unpack(write[2])) end
+for i = 1, #writes, 2 do
+  local f = writes[i + 1]
+  redis.call('HSET', writes[i], 'status', 'running', 'owner', owner, 'epoch', f[3], 'nonce', nonce, 'seq', 0,
+    'claims', f[6], 'started', f[9], 'nudged', '')
+end
 return replies

@@ -28,7 +28,6 @@ local counts = ARGV[11]
 local page = ARGV[12]
 --- @include "lib/now"
 --- @include "lib/finish"
---- @include "lib/family"
 
 local n_list, n_new, n_await, n_walks, has_parent = string.match(counts, '(%d+) (%d+) (%d+) (%d+) (%d+)')
 n_list, n_new, n_await, n_walks = tonumber(n_list), tonumber(n_new), tonumber(n_await), tonumber(n_walks)
@@ -89,10 +88,13 @@ if f[16] == '1' then put('nudged', '') end
 local cancel_at, kids, next_key = tonumber(f[9]) or 0, tonumber(f[12]) or 0, 6
 local family, n_tells = nil, 0
 if n_new > 0 or n_await > 0 then
+  -- Included here and not above: most commits have no use for these functions, and making them costs a microsecond.
+--- @include "lib/family"
   family = {
     id = id, now = now, owner = f[17] or '', kids = kids, timers_key = timers_key, is_cancelled = cancel_at > 0,
   }
   next_key, at = read_family(family, n_new, n_await, next_key, at, KEYS, ARGV)
+  family.write = write_family
   n_tells = #family.tells
   if family.n_listed > 0 then
     kids = kids + family.n_listed
@@ -156,7 +158,7 @@ if want == 'park' and due_ms ~= '' then
 elseif answer == STATUS.PARKED and timer ~= '' then
   redis.call('ZREM', timers_key, 'w' .. id)
 end
-if family then write_family(family) end
+if family then family.write(family) end
 if n_walks > 0 then redis.call('HSET', walks_key, unpack(walks)) end
 
 local left = {}
