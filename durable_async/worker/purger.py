@@ -1,7 +1,8 @@
 """Keeps the index of runs free of those whose retention is over.
 
-Records, journals and lists of children expire by themselves; the members of a sorted set do not. Every worker goes round
-the index, oldest runs first, a chunk at each turn of its housekeeping, and goes on at once while it finds something.
+Records, journals and lists of children expire by themselves; the members of a sorted set do not. Every worker goes
+round the index, oldest runs first, a chunk at each turn of its housekeeping, and goes on at once while it finds
+something.
 """
 
 from __future__ import annotations
