@@ -58,7 +58,8 @@ class Durable:
     Args:
         url: `redis:// rediss:// unix:// redis+sentinel://`; by default `$DURABLE_URL`, else an embedded server in
             ``.durable`` of the working directory.
-        workflows: workflows and modules that hold some; what workers of this object run, and what `start` knows by name.
+        workflows: workflows and modules that hold some; what workers of this object run, and what `start` knows by
+            name.
         namespace: runs of other namespaces on the same server are invisible.
         codec: how payloads are stored; by default `MsgpackCodec()`.
         retention: how long an ended root run and its tree stay readable.
@@ -234,14 +235,19 @@ class Durable:
             raise WorkflowIdConflict(f"a run with the id {run.id!r} exists; use another id, or on_conflict='join'")
         if workflow.decode() != run.workflow:
             raise WorkflowIdConflict(
-                f"the id {run.id!r} belongs to a run of workflow {workflow.decode()!r}, not {run.workflow!r}; use another id"
+                f"the id {run.id!r} belongs to a run of workflow {workflow.decode()!r}, not {run.workflow!r}; "
+                "use another id"
             )
         if digest != run.digest:
             raise WorkflowIdConflict(
                 f"the id {run.id!r} belongs to a run of {run.workflow!r} with another input; use another id"
             )
 
-    def run(self, id: str, wf: Workflow[Any, OutputT] | None = None) -> Handle[OutputT]:
+    @overload
+    def run(self, id: str, wf: None = None) -> Handle[Any]: ...
+    @overload
+    def run(self, id: str, wf: Workflow[Any, OutputT]) -> Handle[OutputT]: ...
+    def run(self, id: str, wf: Workflow[Any, Any] | None = None) -> Handle[Any]:
         """A handle on a run by its id; no I/O until it is asked. `wf` gives the type of its result."""
         check_run_id(id)
         return Handle(self, id, wf.spec.output_type if wf is not None else Any)
@@ -534,5 +540,3 @@ def _check_reason(reason: object) -> str:
     except UnicodeEncodeError:
         raise ValueError("reason holds a lone surrogate and cannot be stored") from None
     return reason
-
-

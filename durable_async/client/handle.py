@@ -13,10 +13,10 @@ from durable_async.types import Duration, RunInfo, Status, to_ms
 if TYPE_CHECKING:
     from durable_async.client.durable import Durable
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Handle(Generic[R]):
+class Handle(Generic[R_co]):
     """Names one run. Making one does no I/O and does not prove that the run exists."""
 
     def __init__(self, durable: Durable, id: str, annotation: Any, *, waiter: Waiter | None = None) -> None:
@@ -26,7 +26,7 @@ class Handle(Generic[R]):
         self._is_registered = False
         self.id = id
 
-    async def result(self, timeout: Duration | None = None) -> R:
+    async def result(self, timeout: Duration | None = None) -> R_co:
         """The run's output, once it has ended; pushed by whoever ends it, not polled.
 
         Cancelling this wait, or letting it time out, never touches the run.
@@ -45,10 +45,10 @@ class Handle(Generic[R]):
                 outcome = await self._durable._outcome(self)
         except TimeoutError:
             raise TimeoutError(f"run {self.id} did not end within {seconds} s; it goes on") from None
-        result: R = result_of(self.id, outcome, self._durable.codec, self._annotation)
+        result: R_co = result_of(self.id, outcome, self._durable.codec, self._annotation)
         return result
 
-    def __await__(self) -> Generator[Any, None, R]:
+    def __await__(self) -> Generator[Any, None, R_co]:
         return self.result().__await__()
 
     async def status(self) -> Status:

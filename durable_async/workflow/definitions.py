@@ -20,15 +20,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
+OutputT_co = TypeVar("OutputT_co", covariant=True)
 CLOSE_POLICIES = ("leave", "cancel")
 
 
-class Workflow(Generic[InputT, OutputT]):
+class Workflow(Generic[InputT, OutputT_co]):
     """A durable workflow. Made by `@workflow`; `name` is its identity in the store."""
 
     def __init__(
         self,
-        function: Callable[..., Awaitable[OutputT]],
+        function: Callable[..., Awaitable[OutputT_co]],
         *,
         name: str | None = None,
         queue: str = "default",
@@ -75,7 +76,7 @@ class Workflow(Generic[InputT, OutputT]):
             on_parent_close=self.on_parent_close,
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[OutputT]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[OutputT_co]:
         """The plain function: no run is started. Use `call_workflow`, `start_workflow` or `Durable.start` for that."""
         return self.function(*args, **kwargs)
 
@@ -226,8 +227,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     Args:
         name: the durable identity; by default the function's name.
         retry: a `Retry`, or a number of attempts; by default one attempt.
-        timeout: bounds each attempt, as a ``timedelta`` or seconds; it then fails with `StepTimeout`. A thread cannot be
-            stopped: it is abandoned, and what it returns is ignored.
+        timeout: bounds each attempt, as a ``timedelta`` or seconds; it then fails with `StepTimeout`. A thread cannot
+            be stopped: it is abandoned, and what it returns is ignored.
         raises: exception types of your own that the workflow is to see as themselves; others arrive as `StepFailed`.
 
     Raises:
@@ -268,8 +269,8 @@ def _name_of(function: Any, what: str) -> str:
     return str(name)
 
 
-def _exception_types(raises: object) -> tuple[type[BaseException], ...]:
-    kinds = raises if isinstance(raises, tuple) else (raises,)
+def _exception_types(raises: Any) -> tuple[type[BaseException], ...]:
+    kinds: tuple[Any, ...] = raises if isinstance(raises, tuple) else (raises,)
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise TypeError(f"raises must hold subclasses of Exception, got {kind!r}")

@@ -32,7 +32,9 @@ from durable_async.workflow.definitions import Workflow
 
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
+OutputT_co = TypeVar("OutputT_co", covariant=True)
 V = TypeVar("V")
+T = TypeVar("T")
 
 ON_TIMEOUT = ("cancel", "leave")
 
@@ -94,9 +96,9 @@ async def call_workflow(
 ) -> Any:
     """Starts a child, parks until it has ended, and returns its output.
 
-    The parked parent holds no slot, no connection and no polling. The child's id is ``<parent id>/<ref>``: over any crash
-    and replay there is one child per ref, and one that has ended answers at once. If the awaiting task is cancelled, so
-    is the child (with its last awaiter, if several await one ref).
+    The parked parent holds no slot, no connection and no polling. The child's id is ``<parent id>/<ref>``: over any
+    crash and replay there is one child per ref, and one that has ended answers at once. If the awaiting task is
+    cancelled, so is the child (with its last awaiter, if several await one ref).
 
     Args:
         workflow: what to run.
@@ -168,7 +170,7 @@ async def start_workflow(
     return Child(child)
 
 
-class Child(Generic[OutputT]):
+class Child(Generic[OutputT_co]):
     """A started child, as its parent sees it."""
 
     def __init__(self, state: ChildState) -> None:
@@ -179,6 +181,14 @@ class Child(Generic[OutputT]):
         """The child's id, readable from outside as well."""
         return self._state.id
 
+    @overload
+    async def result(self, timeout: None = None, timeout_value: Any = ..., on_timeout: str = "leave") -> OutputT_co: ...
+    @overload
+    async def result(self, timeout: Duration, *, on_timeout: str = "leave") -> OutputT_co | ChildTimeoutType: ...
+    @overload
+    async def result(self, timeout: Duration, timeout_value: RaiseType, on_timeout: str = "leave") -> OutputT_co: ...
+    @overload
+    async def result(self, timeout: Duration, timeout_value: V, on_timeout: str = "leave") -> OutputT_co | V: ...
     async def result(
         self, timeout: Duration | None = None, timeout_value: Any = CHILD_TIMEOUT, on_timeout: str = "leave"
     ) -> Any:
@@ -231,6 +241,18 @@ async def sleep_until(when: datetime) -> None:
         raise ValueError(f"sleep_until takes an aware datetime, got {when!r}; add a tzinfo, such as datetime.UTC")
     left = when - datetime.fromtimestamp(run.now_ms / 1000, UTC)
     await asyncio.sleep(to_ms(max(left, timedelta(0))) / 1000)
+
+
+@overload
+async def wait_for_event(
+    name: str, type: type[V], *, timeout: Duration | None = None, timeout_value: RaiseType = ...
+) -> V: ...
+@overload
+async def wait_for_event(name: str, type: type[V], *, timeout: Duration | None = None, timeout_value: T) -> V | T: ...
+@overload
+async def wait_for_event(
+    name: str, type: Any = None, *, timeout: Duration | None = None, timeout_value: Any = ...
+) -> Any: ...
 
 
 async def wait_for_event(
