@@ -43,7 +43,12 @@ async def times_out(given: dict[str, Any]) -> list[Any]:
     """`value` is what the call is to return; without one, its default."""
     options = {"timeout_value": given["value"]} if "value" in given else {}
     got = await call_workflow(
-        late, "go", ref="kid", timeout=given.get("timeout", 0.1), on_timeout=given.get("on_timeout", "cancel"), **options
+        late,
+        "go",
+        ref="kid",
+        timeout=given.get("timeout", 0.1),
+        on_timeout=given.get("on_timeout", "cancel"),
+        **options,
     )
     seen = await mark(given["ledger"], "timed out")
     # Parks again: in a replay, the call must answer as it did.
@@ -86,6 +91,12 @@ async def leaves_late(given: dict[str, Any]) -> list[Any]:
     seen = await mark(given["ledger"], "after")
     second = await wait_for_event("next")
     return [got, first, seen, second]
+
+
+@workflow
+async def leaves_and_ends() -> str:
+    got: str = await call_workflow(leaf, "go", ref="kid", timeout=0.05, timeout_value="gone on", on_timeout="leave")
+    return got
 
 
 @workflow

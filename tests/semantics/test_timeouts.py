@@ -86,6 +86,17 @@ async def test_o09_timeout_leaves_the_child_to_its_end(world: World) -> None:
     assert (kid.status, kid.output) == (Status.COMPLETED, 42)
 
 
+async def test_o09_timeout_leaves_the_child_to_its_end_after_that_of_the_parent(world: World) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.leaves_and_ends, id="p")
+        assert await world.result(handle) == "gone on"
+        await world.until_status("p/kid", "waiting")
+        await world.durable.send_event("p/kid", "go", 42)
+        await world.until_status("p/kid", "completed", "cancelled")
+    kid = await world.durable.get("p/kid")
+    assert (kid.status, kid.output) == (Status.COMPLETED, 42)
+
+
 async def test_o09_zero_timeout(world: World) -> None:
     async with world.workers():
         handle = await start(world, flows.times_out, value="at once", timeout=0)
