@@ -10,7 +10,7 @@ import pytest
 from durable_async.server.ephemeral import EphemeralServer
 
 from .crowd import Nursery
-from .harness import MODE, World
+from .harness import MODE, MakeWorld, World
 
 
 def pytest_report_header() -> str:
@@ -34,18 +34,33 @@ def nursery() -> Iterator[Callable[[], Nursery]]:
 
 
 @pytest.fixture
-async def world(
+async def make_world(
     request: pytest.FixtureRequest,
     anyio_backend: str,
-    shared_server: EphemeralServer,
     namespace: str,
     nursery: Callable[[], Nursery],
     tmp_path: Path,
-) -> AsyncIterator[World]:
-    """A namespace with a client, workers as the mode wants them, and a check at the end that nothing is left."""
-    world = World(shared_server.url, namespace, request.module.FLOWS, nursery, tmp_path)
+) -> AsyncIterator[MakeWorld]:
+    """`await make_world(url)`: a world on another server than the shared one."""
+    worlds: list[World] = []
+
+    async def make(url: str) -> World:
+        world = World(url, namespace, request.module.FLOWS, nursery, tmp_path)
+        await world.durable.__aenter__()
+        worlds.append(world)
+        return world
+
     failed_before = request.session.testsfailed
-    async with world.durable:
-        yield world
-        # After a failure the leftovers say nothing.
-        await world.close(check=request.session.testsfailed == failed_before)
+    yield make
+    for world in worlds:
+        try:
+            # After a failure the leftovers say nothing.
+            await world.close(check=request.session.testsfailed == failed_before)
+        finally:
+            await world.durable.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def world(make_world: MakeWorld, shared_server: EphemeralServer) -> World:
+    """A namespace with a client, workers as the mode wants them, and a check at the end that nothing is left."""
+    return await make_world(shared_server.url)

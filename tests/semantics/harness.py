@@ -17,7 +17,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
@@ -103,6 +103,7 @@ class World:
         """Polls until `predicate()`, which may be async, gives something true; returns that."""
         give_up_at = monotonic() + patience_s
         while True:
+            asked_at = monotonic()
             found = predicate()
             if inspect.isawaitable(found):
                 found = await found
@@ -110,7 +111,8 @@ class World:
                 return found
             if monotonic() > give_up_at:
                 raise AssertionError(f"never came true: {description}\n{self._state()}")
-            await asyncio.sleep(0.01)
+            # A look that takes long must not take all of the server's time.
+            await asyncio.sleep(max(0.01, 5 * (monotonic() - asked_at)))
 
     def _state(self) -> str:
         look = parse_look(self.raw.eval(LOOK, 0, self.keys.base))  # type: ignore[arg-type]  # as above
@@ -308,3 +310,6 @@ class World:
                 await self.until(lambda: not self.look().left(self.keys, janitor.id), "", patience_s=15)
         left = self.look().left(self.keys)
         assert not left, "left at the end:\n" + "\n".join(left)
+
+
+MakeWorld = Callable[[str], Awaitable[World]]

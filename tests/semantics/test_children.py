@@ -162,9 +162,7 @@ async def test_o07_worker_killed_around_every_transition(world: World, workflow:
         for name, (at, after) in zip(names, cases, strict=True)
     ]
     given = {"ledger": world.ledger.path}
-    handles = [
-        await world.durable.start(workflow, {**given, "queue": name}, id=name, queue=name) for name in names
-    ]
+    handles = [await world.durable.start(workflow, {**given, "queue": name}, id=name, queue=name) for name in names]
     for process, handle in zip(doomed, handles, strict=True):
         await world.until(
             partial(dead_or_done, world, process, handle.id), f"the worker of {handle.id} dies, or is not needed"

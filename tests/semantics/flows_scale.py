@@ -1,0 +1,39 @@
+"""Many children of one parent, and many parents in one slot."""
+
+from __future__ import annotations
+
+import asyncio
+
+from durable_async import call_workflow, start_workflow, wait_for_event, workflow
+
+
+@workflow
+async def square(n: int) -> int:
+    return n * n
+
+
+@workflow
+async def fans_out(count: int) -> list[int]:
+    return list(await asyncio.gather(*(call_workflow(square, n) for n in range(count))))
+
+
+@workflow
+async def starts_many(count: int) -> str:
+    for n in range(count):
+        await start_workflow(square, n)
+    return str(await wait_for_event("end"))
+
+
+@workflow
+async def level_three(n: int) -> int:
+    return n + 1
+
+
+@workflow
+async def level_two(n: int) -> int:
+    return await call_workflow(level_three, n) + 1
+
+
+@workflow
+async def level_one(n: int) -> int:
+    return await call_workflow(level_two, n) + 1
