@@ -1,7 +1,8 @@
 """Takes entries out of dead hands: other workers' after a lease of silence, and this worker's own that it forgot.
 
-A worker is dead if its heartbeat counter stands still, by this observer's own clock, for a whole lease; it is looked for
-at every sweep, since a blocked read of a dead worker may be served after its entries were put back.
+A worker is dead if its heartbeat counter stands still, by this observer's own clock, for a whole lease: the one that the
+worker has published, or the observer's if that is longer. It is looked for at every sweep, since a blocked read of a
+dead worker may be served after its entries were put back.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import logging
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
+
+import orjson
 
 from durable_async.store.errors import ServerError
 from durable_async.store.store import GROUP, Store
@@ -42,18 +45,23 @@ class Reaper:
         beats = await self._hash(store.keys.beats)
         consumers = await self._consumers()
         for worker in {*beats, *consumers} - {self._me}:
-            if self._is_dead(worker, beats.get(worker, b"")):
+            if self._is_silent(worker, beats.get(worker, b"")) and await self._is_dead(worker):
                 await self._reap(worker, beats.get(worker, b""), consumers.get(worker, ()))
         for gone in set(self._seen) - set(beats) - set(consumers):
             del self._seen[gone]
 
-    def _is_dead(self, worker: str, beat: bytes) -> bool:
+    def _is_silent(self, worker: str, beat: bytes) -> bool:
         now = monotonic()
         known = self._seen.get(worker)
         if known is None or known[0] != beat:
             self._seen[worker] = (beat, now)
             return False
         return now - known[1] > self._lease_s
+
+    async def _is_dead(self, worker: str) -> bool:
+        # Workers with different leases share queues, at least during a deploy that changes it.
+        said = await self._store.caller.call(("HGET", self._store.keys.workers, worker))
+        return monotonic() - self._seen[worker][1] > lease_of(said)
 
     async def _hash(self, key: str) -> dict[str, bytes]:
         flat = await self._store.caller.call(("HGETALL", key))
@@ -135,3 +143,12 @@ class Reaper:
         except ServerError:
             return []
         return rows
+
+
+def lease_of(description: bytes | None) -> float:
+    """The lease in seconds that a worker has published; 0 if it has not."""
+    try:
+        lease = orjson.loads(description or b"{}")["lease"]
+    except (ValueError, KeyError, TypeError):
+        return 0.0
+    return float(lease) if isinstance(lease, int | float) else 0.0

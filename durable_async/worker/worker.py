@@ -207,6 +207,7 @@ class Worker:
                 "pid": os.getpid(),
                 "queues": list(self.settings.queues),
                 "concurrency": self.settings.concurrency,
+                "lease": self.settings.lease,
                 "running": runner.intake.slots.active if runner is not None else 0,
                 "resident": len(runner.residents) if runner is not None else 0,
                 "since": self._started,
