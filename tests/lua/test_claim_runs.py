@@ -153,6 +153,16 @@ class TestPoison:
         world.claim().commit("go")
         assert world.field("r", "claims") == "1"
 
+    async def test_a_park_is_progress_and_so_is_a_dropped_message(self, world: World) -> None:
+        """Worker after worker is told something that the run does not want any more: none of them died of it."""
+        await world.start()
+        for i in range(8):
+            copy = world.claim(f"w{i}", nonce=f"n{i}")
+            copy.commit("park", drop=len(copy.inbox))
+            world.ack(copy)
+            assert world.field("r", "claims") == "0"
+            await world.store.send_event("r", f"e{i}", b"x", 10)
+
     async def test_a_hand_back_is_no_crash(self, world: World) -> None:
         await world.start()
         for i in range(4):

@@ -82,7 +82,6 @@ local function put(name, value)
 end
 put('seq', seq)
 if consumed > 0 then put('taken', taken) end
-if #lines > 0 then put('claims', 0) end
 if f[16] == '1' then put('nudged', '') end
 
 local cancel_at, kids, next_key = tonumber(f[9]) or 0, tonumber(f[12]) or 0, 6
@@ -144,6 +143,9 @@ else
   end
 end
 put('answer', answer)
+-- What was recorded or taken will not kill the next owner, and neither did what led to a park: the count of owners that
+-- died begins anew. A commit of nothing proves nothing: the step after it may be the deadly one.
+if #lines > 0 or consumed > 0 or answer == STATUS.PARKED then put('claims', 0) end
 
 -- From here on only writes. The first is to the journal, the one key that was not read.
 if ending then
