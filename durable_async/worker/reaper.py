@@ -1,8 +1,8 @@
 """Takes entries out of dead hands: other workers' after a lease of silence, and this worker's own that it forgot.
 
-A worker is dead if its heartbeat counter stands still, by this observer's own clock, for a whole lease: the one that the
-worker has published, or the observer's if that is longer. It is looked for at every sweep, since a blocked read of a
-dead worker may be served after its entries were put back.
+A worker is dead if its heartbeat counter stands still, by this observer's own clock, for a whole lease: that of the
+worker, which it has published, or the observer's if that is longer. It is looked for at every sweep, since a blocked
+read of a dead worker may be served after its entries were put back.
 """
 
 from __future__ import annotations
