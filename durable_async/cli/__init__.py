@@ -20,13 +20,33 @@ def main() -> NoReturn:
     try:
         from durable_async.cli.app import run
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+        message = missing_extra(error)
+        if message is None:
             raise
-        sys.stderr.write(
-            f"durable: the package {error.name!r} is missing; install it with: pip install 'durable-async[cli]'\n"
-        )
+        sys.stderr.write(f"durable: {message}\n")
         sys.exit(2)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    _forget_broken_pipes()
+    sys.exit(code)
+
+
+def _forget_broken_pipes() -> None:
+    """Whoever read our output may have left; the interpreter must not complain of that when it flushes at its end."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, number)
+            os.close(devnull)
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """What to say if it is a package of the extra that is missing."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRA:
+        return None
+    return f"the package {package!r} is missing; install it with: pip install 'durable-async[cli]'"
 
 
 def _open_standard_streams() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from durable_async.cli import missing_extra
 from durable_async.cli.exits import BROKEN_PIPE, DONE, FAILED, USAGE, CliError, complain
 
 _COMMANDS: Final = {
@@ -42,7 +43,13 @@ class Program(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        found: click.Command = getattr(importlib.import_module(f"durable_async.cli.{module}"), f"{cmd_name}_")
+        try:
+            found: click.Command = getattr(importlib.import_module(f"durable_async.cli.{module}"), f"{cmd_name}_")
+        except ModuleNotFoundError as error:
+            message = missing_extra(error)
+            if message is None:
+                raise
+            raise CliError(message) from error
         return found
 
 
@@ -51,18 +58,18 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns: its exit code.
     """
-    name = "durable"
+    name = f"durable {arguments[0]}" if arguments and arguments[0] in _COMMANDS else "durable"
     try:
         _check_directory()
-        program = Program("durable", help="Durable workflows on Redis or Valkey.", no_args_is_help=True)
+        program = Program("durable", help="Durable workflows on Redis or Valkey.", no_args_is_help=False)
         program.params.append(_version_option())
-        if arguments and arguments[0] in _COMMANDS:
-            name = f"durable {arguments[0]}"
-        code = program.main(list(arguments), prog_name="durable", standalone_mode=False)
+        if not arguments:
+            click.echo(program.get_help(click.Context(program, info_name="durable")))
+            return USAGE
+        # Not `program.main`, which has an exit code of its own for a broken pipe.
+        with program.make_context("durable", list(arguments)) as context:
+            code = program.invoke(context)
         sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as shown:
-        click.echo(shown.format_message())
-        return USAGE
     except click.exceptions.Exit as left:
         return left.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -70,8 +77,6 @@ def run(arguments: Sequence[str]) -> int:
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     except BrokenPipeError:
-        # Whoever read our output has left; the interpreter must not complain about it when it flushes at its end.
-        _forget_stdout()
         return BROKEN_PIPE
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else FAILED
@@ -98,9 +103,3 @@ def _version_option() -> click.Option:
     return click.Option(
         ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help="Show the version and exit."
     )
-
-
-def _forget_stdout() -> None:
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
-    os.close(devnull)

@@ -81,7 +81,7 @@ def prove(executions: list[Execution], orders: Iterable[int], killed: int | None
     for each in executions:
         by_step[each.order, each.step].append(each)
         if each.pid == killed:
-            last[each.order, RUN_OF_STEP[each.step]] = each
+            last[each.order, RUN_OF_STEP.get(each.step, "")] = each
     for order in orders:
         for step, run in RUN_OF_STEP.items():
             proof.steps += 1

@@ -104,7 +104,7 @@ def one_line(text: str) -> str:
     of writing, become their escapes.
     """
     text = " ".join(part for part in (line.strip() for line in text.splitlines()) if part)
-    return "".join(c if c.isprintable() else c.encode("ascii", "backslashreplace").decode() for c in text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def run_async(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -44,6 +44,10 @@ class Lifeline:
         with contextlib.suppress(OSError):
             self._end.send(READY)
 
+    def close(self) -> None:
+        """Closes this end."""
+        self._end.close()
+
     async def watch(self, on_end: Callable[[], None]) -> None:
         """Calls `on_end` when the supervisor has gone."""
         loop = asyncio.get_running_loop()

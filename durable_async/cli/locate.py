@@ -22,7 +22,7 @@ def locate(target: str) -> Durable:
         CliError: if there is none; the message says where it was looked for.
     """
     module_name, colon, path = target.partition(":")
-    if not all(part.isidentifier() for part in module_name.split(".")):
+    if module_name.endswith(".py") or not all(part.isidentifier() for part in module_name.split(".")):
         hint = module_name.removesuffix(".py").strip("/.").replace("/", ".") if "/" in target or ".py" in target else ""
         tail = f"; try {hint}{colon}{path}" if hint.replace(".", "").isidentifier() else ""
         raise CliError(f"{target!r} is not MODULE:OBJECT, such as shop:durable or shop.flows:durable{tail}")

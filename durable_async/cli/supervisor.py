@@ -237,7 +237,16 @@ class Supervisor:
     async def _watch_files(self) -> None:
         import watchfiles
 
-        async for changes in watchfiles.awatch(os.getcwd(), watch_filter=watchfiles.PythonFilter(), step=100):
+        here = os.getcwd()
+        is_watching = False
+        async for changes in watchfiles.awatch(
+            here, watch_filter=watchfiles.PythonFilter(), rust_timeout=500, yield_on_timeout=True
+        ):
+            if not is_watching:
+                is_watching = True
+                log.info("watching the Python files in %s", here)
+            if not changes:
+                continue
             names = sorted({os.path.basename(path) for _, path in changes})
             log.info("%s changed: starting again", ", ".join(names[:3]) + (" and others" if len(names) > 3 else ""))
             self._changed.set()

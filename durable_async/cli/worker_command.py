@@ -85,7 +85,6 @@ def worker_(ctx: click.Context, /, target: str, **options: Any) -> int:  # noqa:
         lease=typed(ctx, "lease"),
         name=options["name"],
     )
-    _warn_of_strange_queues(durable, settings)
     return run_async(_serve(durable, settings, options["burst"], lifeline))
 
 
@@ -114,6 +113,7 @@ def _warn_of_strange_queues(durable: Durable, settings: WorkerSettings) -> None:
 
 async def _serve(durable: Durable, settings: WorkerSettings, burst: bool, lifeline: Lifeline | None) -> int:
     def ready(worker: Worker) -> None:
+        _warn_of_strange_queues(durable, settings)
         log.info(
             "worker %s is ready: queues %s, concurrency %d, %d workflows, store %s",
             worker.id,
@@ -141,6 +141,8 @@ async def _serve(durable: Durable, settings: WorkerSettings, burst: bool, lifeli
             telling.cancel()
             if watching is not None:
                 watching.cancel()
+            if lifeline is not None:
+                lifeline.close()
     log.info("worker has left; %s", "nothing was cut" if is_clean else "steps were cut, others take over their runs")
     return DONE if is_clean else CUT
 
