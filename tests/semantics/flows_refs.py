@@ -63,9 +63,9 @@ async def same_ref(given: dict[str, Any]) -> list[str]:
 async def conflicts() -> list[str]:
     await call_workflow(echo, 1, ref="kid")
     found = []
-    for workflow, value in ((echo, 2), (other, 1), (echo, True)):
+    for conflicting, value in ((echo, 2), (other, 1), (echo, True)):
         try:
-            await call_workflow(workflow, value, ref="kid")
+            await call_workflow(conflicting, value, ref="kid")
         except RefConflict as error:
             found.append(str(error))
     try:

@@ -84,7 +84,7 @@ async def takes_together(names: list[str]) -> list[Any]:
 
 @workflow
 async def impatient(given: dict[str, Any]) -> list[Any]:
-    value = given["value"] if "value" in given else RAISE
+    value = given.get("value", RAISE)
     try:
         got = await wait_for_event("never", timeout=0.1, timeout_value=value)
     except WaitTimeout as error:

@@ -120,7 +120,7 @@ class World:
         lines += [f"streams {look.streams}", f"timers {list(look.timers.items())[:20]}", f"walks {look.walks[:20]}"]
         return "\n".join([*lines, *look.broken(), f"ledger {self.ledger.lines()[-20:]}"])
 
-    async def settled(self, *queues: str) -> Look:
+    async def settled(self, *queues: str, patience_s: float = PATIENCE_S) -> Look:
         """Waits until workers of these queues (all, by default) have nothing left to do."""
         chosen = frozenset(queues) if queues else None
 
@@ -128,7 +128,7 @@ class World:
             look = self.look()
             return look if look.is_quiet(chosen) else None
 
-        found: Look = await self.until(quiet, "nothing is left to do")
+        found: Look = await self.until(quiet, "nothing is left to do", patience_s=patience_s)
         return found
 
     async def until_status(self, id: str, *statuses: str) -> RunInfo:
@@ -143,10 +143,10 @@ class World:
         found: RunInfo = await self.until(there, f"run {id} is {' or '.join(statuses)}")
         return found
 
-    async def result(self, handle: Handle[Any]) -> Any:
+    async def result(self, handle: Handle[Any], *, patience_s: float = PATIENCE_S) -> Any:
         """A run's result, with the patience of this mode."""
         try:
-            return await handle.result(timeout=PATIENCE_S)
+            return await handle.result(timeout=patience_s)
         except TimeoutError:
             raise AssertionError(f"run {handle.id} did not end\n{self._state()}") from None
 

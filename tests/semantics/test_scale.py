@@ -17,6 +17,7 @@ from .harness import IS_CROWD, World
 
 FLOWS = [flows]
 MANY = 10_000
+PATIENCE_S = 150.0
 
 
 @pytest.mark.slow
@@ -25,8 +26,8 @@ async def test_o16_ten_thousand_children_in_input_order(
 ) -> None:
     async with world.workers():
         handle = await world.durable.start(flows.fans_out, MANY, id="p")
-        assert await world.result(handle) == [n * n for n in range(MANY)]
-        await world.settled()
+        assert await world.result(handle, patience_s=PATIENCE_S) == [n * n for n in range(MANY)]
+        await world.settled(patience_s=PATIENCE_S)
     record_property("peak_kib_of_this_process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     record_property("peak_kib_of_the_server", _peak_kib(shared_server.pid))
     assert world.raw.zcard(world.keys.children("p")) == MANY
@@ -61,7 +62,7 @@ async def test_o22_children_that_nobody_awaits_do_not_wake_their_parent(world: W
         await world.until_status("p", Status.WAITING)
         key = world.keys.run("p")
         before = world.raw.hmget(key, "mail", "seq", "epoch")
-        look = await world.settled()
+        look = await world.settled(patience_s=PATIENCE_S)
         assert sum(run[0] == "completed" for run in look.runs.values()) == MANY
         assert world.raw.hget(key, "mail") is None
         assert IS_CROWD or world.raw.hmget(key, "mail", "seq", "epoch") == before
