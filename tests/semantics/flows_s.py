@@ -227,7 +227,7 @@ async def sees_error(given: dict[str, Any]) -> list[Any]:
     run = raises_async if given["kind"] == "async" else raises_in_thread
     try:
         await run(given["error"])
-    except BaseException as error:  # noqa: BLE001  # also what the body must not see
+    except BaseException as error:  # also what the body must not see
         seen = describe(error)
         put_context("seen", seen)
         await sleep(0.01)
