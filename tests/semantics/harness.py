@@ -89,6 +89,7 @@ class World:
         self._nursery = nursery
         self._processes: list[Process] = []
         self._queues = {"default"}
+        self._known: Sequence[ModuleType] = self.flows
 
     # ------------------------------------------------------------------ looking
 
@@ -209,9 +210,10 @@ class World:
     ) -> AsyncIterator[Worker]:
         """One worker in this process, in every mode: for tests that reach into it."""
         self._queues.update(queues)
+        flows = self._known = self.flows if flows is None else flows
         durable = Durable(
             self.url,
-            workflows=self.flows if flows is None else flows,
+            workflows=flows,
             namespace=self.namespace,
             limits=Limits(**self.limits),
         )
@@ -246,10 +248,11 @@ class World:
     ) -> Process:
         """A worker process, in every mode: for tests that kill it. What is left of it ends with the test."""
         self._queues.update(queues)
+        flows = self._known = self.flows if flows is None else flows
         pid = self._nursery().spawn(
             url=self.url,
             namespace=self.namespace,
-            flows=[module.__name__ for module in (self.flows if flows is None else flows)],
+            flows=[module.__name__ for module in flows],
             options=self._options(tuple(queues), concurrency, lease),
             limits=self.limits,
             die_at=die_at,
@@ -305,7 +308,7 @@ class World:
             return
         # Walks are done by whoever lives; the dead are found by those that serve their queues.
         queues = sorted(self._queues) if self._processes else ["janitor"]
-        async with self.worker(queues, lease=0.5) as janitor:
+        async with self.worker(queues, self._known, lease=0.5) as janitor:
             with suppress(AssertionError):
                 await self.until(lambda: not self.look().left(self.keys, janitor.id), "", patience_s=15)
         left = self.look().left(self.keys)
