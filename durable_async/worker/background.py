@@ -33,7 +33,9 @@ class Background:
     async def wait(self) -> None:
         """Returns when none is left."""
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            # Not `gather`: since Python 3.12 it answers at once if all have ended, and then, in the tick in which the
+            # last one did, their callbacks would never get their turn.
+            await asyncio.wait(self._tasks)
 
     def cancel(self) -> None:
         """Stops all of them, as a crash would."""
