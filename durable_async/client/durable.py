@@ -398,7 +398,6 @@ class Durable:
             settings,
             codec=self.codec,
             limits=self.limits,
-            retention_ms=self._retention_ms,
         )
 
     def worker_settings(self, **given: Any) -> WorkerSettings:

@@ -71,6 +71,8 @@ class Claimed:
     created_ms: int
     version: str | None
     context: bytes
+    retention_ms: int
+    """Of the root, and so of the whole tree; -1 if it is kept for ever."""
     journal: list[bytes]
     journal_length: int
     inbox: list[bytes]
@@ -95,6 +97,7 @@ class Claimed:
             created_ms=int(f[17] or 0),
             version=None if f[18] is None else _text(f[18]),
             context=f[19] or b"",
+            retention_ms=int(f[20] or -1),
             journal=journal,
             journal_length=length,
             inbox=inbox,

@@ -7,7 +7,7 @@ from durable_async.store.commands import NO_PARENT, Commit, NewRun
 from durable_async.worker.resident import Resident
 
 
-def commit_of(resident: Resident, turn: Turn, worker_id: str, retention_ms: int) -> Commit:
+def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
     """The commit that says what a turn says; the resident's number of the commit has been counted up."""
     claimed = resident.claimed
     held = resident.held
@@ -25,13 +25,13 @@ def commit_of(resident: Resident, turn: Turn, worker_id: str, retention_ms: int)
     )
     for entry in turn.entries:
         commit.lines.append((entry.letter, entry.value))
-        _effect(commit, resident, entry, worker_id, retention_ms)
+        _effect(commit, resident, entry, worker_id)
     return commit
 
 
-def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str, retention_ms: int) -> None:
+def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str) -> None:
     if entry.create is not None:
-        commit.children.append(_new_run(entry.create, resident, worker_id, retention_ms))
+        commit.children.append(_new_run(entry.create, resident, worker_id))
     elif entry.await_child:
         commit.awaits.append(entry.await_child)
     elif entry.cancel_child is not None:
@@ -39,14 +39,14 @@ def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str, re
         commit.walks.append(("c" + child_id, reason.encode()))
 
 
-def _new_run(child: NewChild, resident: Resident, worker_id: str, retention_ms: int) -> NewRun:
+def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
     return NewRun(
         id=child.id,
         workflow=child.workflow,
         queue=child.queue,
         digest=child.digest,
         start=start_record(child.payload),
-        retention_ms=retention_ms,
+        retention_ms=resident.claimed.retention_ms,  # a tree is kept and goes as a whole
         delay_ms=child.delay_ms,
         parent=resident.id,
         ref=child.ref,

@@ -41,7 +41,6 @@ class RunnerSettings:
     worker_id: str
     concurrency: int
     max_resident: int
-    retention_ms: int
     limits: Limits
     codec: Codec
 
@@ -200,7 +199,7 @@ class Runner:
         resident.seq += 1
         resident.is_out = True
         resident.has_mail = False
-        commit = commit_of(resident, turn, self.settings.worker_id, self.settings.retention_ms)
+        commit = commit_of(resident, turn, self.settings.worker_id)
         has_walks = bool(commit.walks)
 
         def committed(reply: Any) -> None:

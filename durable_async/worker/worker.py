@@ -89,7 +89,6 @@ class Worker:
         *,
         codec: Codec,
         limits: Limits,
-        retention_ms: int,
     ) -> None:
         self._spec = spec
         self._keys = keys
@@ -97,7 +96,6 @@ class Worker:
         self.settings = settings
         self._codec = codec
         self._limits = limits
-        self._retention_ms = retention_ms
         # The random part makes a restarted worker another one: what the dead one held is not its own.
         self.id = f"{settings.name or socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}".replace("/", "_")
         self.clock = ServerClock()
@@ -163,9 +161,7 @@ class Worker:
         self.runner = Runner(
             self.store,
             self._registry,
-            RunnerSettings(
-                self.id, settings.concurrency, settings.max_resident, self._retention_ms, self._limits, self._codec
-            ),
+            RunnerSettings(self.id, settings.concurrency, settings.max_resident, self._limits, self._codec),
             self.clock,
             may_launch=self._heartbeat.may_launch,
         )
