@@ -104,6 +104,7 @@ def pipeline(kept_server: EphemeralServer, namespace: str, tmp_path: Path) -> It
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["charge_card", "send_mail"])
 async def test_o01_o07_killed_half_way_with_steps_in_flight(pipeline: Pipeline, held: str) -> None:
     doomed = pipeline.worker(held, GO_ON)
@@ -129,6 +130,7 @@ async def test_o01_o07_killed_half_way_with_steps_in_flight(pipeline: Pipeline, 
     assert len(set(begun[held]) - recorded[held]) >= len(ORDERS) - GO_ON
 
 
+@pytest.mark.slow
 async def test_o01_o07_a_worker_dies_beside_another_one(pipeline: Pipeline) -> None:
     """Three workers, of which two die at some moment of their work."""
     doomed = [pipeline.worker("charge_card", 3), pipeline.worker("send_mail", 3)]
