@@ -43,13 +43,7 @@ class Program(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        try:
-            found: click.Command = getattr(importlib.import_module(f"durable_async.cli.{module}"), f"{cmd_name}_")
-        except ModuleNotFoundError as error:
-            message = missing_extra(error)
-            if message is None:
-                raise
-            raise CliError(message) from error
+        found: click.Command = getattr(importlib.import_module(f"durable_async.cli.{module}"), f"{cmd_name}_")
         return found
 
 
@@ -80,6 +74,9 @@ def run(arguments: Sequence[str]) -> int:
         return BROKEN_PIPE
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else FAILED
+    except ModuleNotFoundError as error:
+        message = missing_extra(error)
+        return complain(CliError(message) if message else error, name)
     except Exception as error:  # noqa: BLE001 - the way out of everything: one line and an exit code
         return complain(error, name)
     return code if isinstance(code, int) else DONE

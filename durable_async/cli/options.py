@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from durable_async.errors import DurableError
-from durable_async.types import check_queue
+from durable_async.types import check_queue, check_run_id
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -49,6 +49,19 @@ class QueueNames(_Type):
         """Refuses what no queue can be named."""
         try:
             return check_queue(value.strip())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class RunId(_Type):
+    """The id of a run that may exist."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuses what no run can have for an id."""
+        try:
+            return check_run_id(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

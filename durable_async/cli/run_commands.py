@@ -14,7 +14,7 @@ from durable_async.cli import output
 from durable_async.cli.exits import DONE, FAILED, CliError, run_async, say
 from durable_async.cli.json_input import read_json
 from durable_async.cli.locate import locate
-from durable_async.cli.options import QueueNames, json_option, store_options, typed
+from durable_async.cli.options import QueueNames, RunId, json_option, store_options, typed
 from durable_async.client.durable import Durable
 from durable_async.errors import RunError
 from durable_async.server.embedded import DEFAULT_DATA_DIR
@@ -94,14 +94,14 @@ def start_(  # noqa: D103 - click shows the help text above
 
 
 @click.command("get", help="Show runs.")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=RunId())
 @store_options
 @json_option
 def get_(ids: tuple[str, ...], url: str | None, namespace: str | None, as_json: bool) -> int:  # noqa: D103
     async def go() -> int:
         async with _opened(url, namespace) as durable:
             for id in ids:
-                run = await durable.get(_checked(id))
+                run = await durable.get(id)
                 output.print_json(run) if as_json else output.show_run(run)
         return DONE
 
@@ -115,7 +115,7 @@ def get_(ids: tuple[str, ...], url: str | None, namespace: str | None, as_json: 
 @click.option("--workflow", help="Runs of this workflow only.")
 @click.option("-q", "--queue", type=QueueNames(), help="Runs of this queue only.")
 @click.option("--id-prefix", help="Runs whose id begins so.")
-@click.option("--parent", help="Children of this run only.")
+@click.option("--parent", type=RunId(), help="Children of this run only.")
 @click.option("--top-level", is_flag=True, help="Runs without a parent only.")
 @click.option("--since", type=click.DateTime(), help="Created then or later, in UTC.")
 @click.option("--until", type=click.DateTime(), help="Created then or earlier, in UTC.")
@@ -128,8 +128,6 @@ def list_(  # noqa: D103
     for name in ("since", "until"):
         moment: datetime | None = filters[name]
         filters[name] = None if moment is None else moment.replace(tzinfo=UTC)
-    if filters["parent"] is not None:
-        _checked(filters["parent"])
 
     async def go() -> int:
         left, cursor = limit, None
@@ -157,13 +155,13 @@ def list_(  # noqa: D103
 
 
 @click.command("tree", help="Show a run and all its descendants.")
-@click.argument("id")
+@click.argument("id", type=RunId())
 @store_options
 @json_option
 def tree_(id: str, url: str | None, namespace: str | None, as_json: bool) -> int:  # noqa: D103
     async def go() -> int:
         async with _opened(url, namespace) as durable:
-            tree = await durable.tree(_checked(id))
+            tree = await durable.tree(id)
             output.print_json(tree) if as_json else output.show_tree(tree)
         return DONE
 
@@ -171,13 +169,13 @@ def tree_(id: str, url: str | None, namespace: str | None, as_json: bool) -> int
 
 
 @click.command("history", help="Show what happened to a run.")
-@click.argument("id")
+@click.argument("id", type=RunId())
 @store_options
 @json_option
 def history_(id: str, url: str | None, namespace: str | None, as_json: bool) -> int:  # noqa: D103
     async def go() -> int:
         async with _opened(url, namespace) as durable:
-            events = await durable.history(_checked(id))
+            events = await durable.history(id)
             if as_json:
                 for event in events:
                     output.print_json(event)
@@ -189,7 +187,7 @@ def history_(id: str, url: str | None, namespace: str | None, as_json: bool) -> 
 
 
 @click.command("cancel", help="Cancel runs and their subtrees; their cleanup code runs.")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=RunId())
 @click.option("--reason", default="", help="What the runs, and those who look at them, are told.")
 @store_options
 @json_option
@@ -198,7 +196,7 @@ def cancel_(ids: tuple[str, ...], reason: str, url: str | None, namespace: str |
 
 
 @click.command("terminate", help="End runs and their subtrees at once; no cleanup code runs.")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=RunId())
 @click.option("--reason", default="", help="What those who look at the runs are told.")
 @store_options
 @json_option
@@ -213,7 +211,7 @@ async def _end(
     async with _opened(url, namespace) as durable:
         for id in ids:
             try:
-                did = await getattr(durable, what)(_checked(id), reason)
+                did = await getattr(durable, what)(id, reason)
             except ValueError as error:
                 raise CliError(str(error)) from None
             if as_json:
@@ -224,7 +222,7 @@ async def _end(
 
 
 @click.command("send", help="Send the event NAME with the payload JSON (- reads it from standard input) to a run.")
-@click.argument("id")
+@click.argument("id", type=RunId())
 @click.argument("name")
 @click.argument("text", metavar="[JSON]", required=False)
 @click.option("--event-id", help="The same id twice is one event.")
@@ -238,7 +236,7 @@ def send_(  # noqa: D103
     async def go() -> int:
         async with _opened(url, namespace) as durable:
             try:
-                await durable.send_event(_checked(id), name, payload, event_id=event_id)
+                await durable.send_event(id, name, payload, event_id=event_id)
             except ValueError as error:
                 raise CliError(str(error)) from None
         if as_json:
@@ -246,12 +244,3 @@ def send_(  # noqa: D103
         return DONE
 
     return run_async(go())
-
-
-def _checked(id: str) -> str:
-    from durable_async.types import check_run_id
-
-    try:
-        return check_run_id(id)
-    except ValueError as error:
-        raise CliError(str(error)) from None

@@ -235,6 +235,12 @@ class Supervisor:
             child.send(signal.SIGKILL)
 
     async def _watch_files(self) -> None:
+        try:
+            await self._restart_on_changes()
+        except (OSError, RuntimeError) as error:  # the system's limits, and what watchfiles makes of them
+            log.error("the files cannot be watched, and nothing is reloaded: %s", error)
+
+    async def _restart_on_changes(self) -> None:
         import watchfiles
 
         here = os.getcwd()

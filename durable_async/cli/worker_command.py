@@ -96,6 +96,9 @@ def _check(ctx: click.Context, options: dict[str, Any]) -> None:
         raise CliError("--embedded and --url exclude each other: an embedded server has a URL of its own")
     if options["burst"] and options["reload"]:
         raise CliError("--burst and --reload exclude each other")
+    if options["reload"]:
+        # Here, and not in the supervisor's task: a missing package is told like every other.
+        import watchfiles  # noqa: F401
     name = options["name"]
     if name is not None and not (name.isprintable() and name.isascii() and 0 < len(name) <= 64):
         raise CliError("--name must have 1 to 64 printable ASCII characters")

@@ -328,10 +328,10 @@ def test_few_file_descriptors(project: Project) -> None:
 
 
 def test_a_missing_extra_is_named(project: Project) -> None:
-    for package in ("click", "rich"):
+    for package, command in (("click", "list"), ("rich", "list"), ("watchfiles", "worker")):
         code = f"import sys; sys.modules[{package!r}] = None; from durable_async.cli import main; main()"
-        command = [sys.executable, "-c", code, "list"]
-        done = subprocess.run(command, env=project.env, cwd=project.directory, capture_output=True, check=False)
+        arguments = [sys.executable, "-c", code, command, *(["shop", "--reload"] if command == "worker" else [])]
+        done = subprocess.run(arguments, env=project.env, cwd=project.directory, capture_output=True, check=False)
         assert done.returncode == 2
         message = f": the package {package!r} is missing; install it with: pip install 'durable-async[cli]'\n"
         assert done.stderr.decode().endswith(message)
