@@ -39,12 +39,15 @@ class Handle(Generic[R_co]):
             TimeoutError: if the time is over; the run goes on.
             RunNotFound: if there is no such run.
         """
-        seconds = None if timeout is None else to_ms(timeout, "timeout") / 1000
-        try:
-            async with asyncio.timeout(seconds):
-                outcome = await self._durable._outcome(self)
-        except TimeoutError:
-            raise TimeoutError(f"run {self.id} did not end within {seconds} s; it goes on") from None
+        if timeout is None:
+            outcome = await self._durable._outcome(self)
+        else:
+            seconds = to_ms(timeout, "timeout") / 1000
+            try:
+                async with asyncio.timeout(seconds):
+                    outcome = await self._durable._outcome(self)
+            except TimeoutError:
+                raise TimeoutError(f"run {self.id} did not end within {seconds} s; it goes on") from None
         result: R_co = result_of(self.id, outcome, self._durable.codec, self._annotation)
         return result
 
