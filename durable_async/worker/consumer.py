@@ -14,6 +14,7 @@ from typing import Any
 from durable_async.store.errors import ConnectionLost, ServerError
 from durable_async.store.store import GROUP
 from durable_async.store.transport_base import Transport
+from durable_async.worker.background import place_of
 
 log = logging.getLogger("durable_async.worker")
 
@@ -85,6 +86,10 @@ class StreamReader:
                 await self._server_error(error)
             except ConnectionLost:
                 await asyncio.sleep(PAUSE_S)
+            except Exception as error:
+                # What was read stays pending and is found again.
+                log.error("entries could not be taken: %s%s", type(error).__name__, place_of(error))
+                await asyncio.sleep(PAUSE_S)
 
     async def _read(self, room: int) -> None:
         count = max(1, room // len(self._keys))
@@ -104,7 +109,8 @@ class StreamReader:
     async def _server_error(self, error: ServerError) -> None:
         if error.code in ("NOGROUP", "UNBLOCKED"):
             await asyncio.sleep(PAUSE_S)
-            for key in self._keys:
+            # A worker that leaves has removed its own stream: made anew, it would stay for ever.
+            for key in () if self.is_stopping else self._keys:
                 try:
                     await ensure_group(self._transport, key)
                 except (ServerError, ConnectionLost) as again:
