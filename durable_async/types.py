@@ -112,12 +112,13 @@ def to_ms(duration: object, what: str = "duration") -> int:
         value = duration
     else:
         raise TypeError(f"{what} must be a timedelta or a number of seconds, not {type(duration).__name__}")
-    if math.isnan(value):
+    # Compared only: an int may be too large for a float, and too long to be shown.
+    if value != value:
         raise ValueError(f"{what} must not be NaN")
     if value < 0:
-        raise ValueError(f"{what} must not be negative, got {duration!r}")
-    if value * 1000 > MAX_DURATION_MS:
-        raise ValueError(f"{what} must not exceed 100 years, got {duration!r}")
+        raise ValueError(f"{what} must not be negative")
+    if value > MAX_DURATION_MS // 1000:
+        raise ValueError(f"{what} must not exceed 100 years")
     return math.ceil(value * 1000)
 
 
@@ -173,11 +174,31 @@ def check_label(value: object, what: str) -> str:
         raise ValueError(f"{what} must be a str, not {type(value).__name__}")
     if not 1 <= len(value) <= MAX_NAME:
         raise ValueError(f"{what} must have 1 to {MAX_NAME} characters, got {len(value)}")
+    return _encodable(value, what)
+
+
+MAX_REASON: Final = 1_000
+
+
+def check_reason(value: object) -> str:
+    """Why a run is cancelled: any text of at most 1,000 characters that can be encoded.
+
+    Raises:
+        ValueError: if it is too long, not text, or holds a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"reason must be a str, not {type(value).__name__}")
+    if len(value) > MAX_REASON:
+        raise ValueError(f"reason must have at most {MAX_REASON} characters, got {len(value)}")
+    return _encodable(value, "reason")
+
+
+def _encodable(text: str, what: str) -> str:
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{what} holds a lone surrogate and cannot be stored") from None
-    return value
+    return text
 
 
 def _bad_name(value: object, what: str, bad: re.Pattern[str], extra: str, longest: int = MAX_NAME) -> ValueError:
@@ -187,12 +208,17 @@ def _bad_name(value: object, what: str, bad: re.Pattern[str], extra: str, longes
         return ValueError(f"{what} must have 1 to {longest} characters, got {len(value)}")
     found = bad.search(value)
     shown = ascii(found.group()) if found else ascii(value)
-    return ValueError(f"{what} {ascii(value)} holds {shown}; allowed are A-Z a-z 0-9 {extra}")
+    return ValueError(f"{what} {value!a} holds {shown}; allowed are A-Z a-z 0-9 {extra}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds that keep one run from harming the others. Sizes are of encoded values, before compression."""
+    """Bounds that keep one run from harming the others. Sizes are of encoded values, before compression.
+
+    Raises:
+        ValueError: if a bound is below 1 (`depth` and `cancel_grace`: below 0), or `cancel_grace` is no duration.
+        TypeError: if a bound has the wrong type.
+    """
 
     payload: int = 1024 * 1024
     """Bytes of one input, output, step result, event or context value."""
@@ -207,6 +233,19 @@ class Limits:
     inbox: int = 100_000
     """Messages that may wait for one run."""
 
+    def __post_init__(self) -> None:
+        for name in ("payload", "journal_entries", "journal_bytes", "depth", "crash_loop", "inbox"):
+            least = 0 if name == "depth" else 1
+            bound = getattr(self, name)
+            if type(bound) is not int:
+                raise TypeError(f"{name} must be an int, not {type(bound).__name__}")
+            if not least <= bound < 2**53:
+                raise ValueError(f"{name} must be a number from {least} on, got {bound!a:.40}")
+        to_ms(self.cancel_grace, "cancel_grace")
+
+
+MAX_FACTOR: Final = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -216,7 +255,7 @@ class Retry:
     between `1 - jitter` and `1 + jitter`. It is recorded: a restart neither shortens nor repeats it.
 
     Raises:
-        ValueError: if attempts are below 1, factor below 1, jitter outside 0..1, or maximum below initial.
+        ValueError: if attempts are below 1, factor below 1 or above a million, jitter outside 0..1, or maximum below initial.
         TypeError: if a field has the wrong type.
     """
 
@@ -235,10 +274,13 @@ class Retry:
             raise TypeError(f"max_attempts must be an int, not {type(self.max_attempts).__name__}")
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts must be at least 1, got {self.max_attempts}")
+        for name in ("jitter", "factor"):
+            if type(getattr(self, name)) not in (int, float):
+                raise TypeError(f"{name} must be a number, not {type(getattr(self, name)).__name__}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be between 0 and 1, got {self.jitter}")
-        if not self.factor >= 1 or math.isinf(self.factor):
-            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        if not 1 <= self.factor <= MAX_FACTOR:
+            raise ValueError(f"factor must be at least 1 and at most {MAX_FACTOR:,}")
         if to_ms(self.maximum, "maximum") < to_ms(self.initial, "initial"):
             raise ValueError("maximum must not be below initial")
         if self.max_elapsed is not None:
@@ -258,7 +300,10 @@ class Retry:
     def delay_ms(self, attempt: int, spread: float) -> int:
         """The wait after attempt number `attempt`, in milliseconds; `spread` is a random number in 0..1."""
         longest = to_ms(self.maximum)
-        grown = to_ms(self.initial) * self.factor ** min(attempt - 1, 64)
+        try:
+            grown = to_ms(self.initial) * float(self.factor) ** (attempt - 1)
+        except OverflowError:
+            grown = longest if to_ms(self.initial) else 0
         return math.ceil(min(grown, longest) * (1 + self.jitter * (2 * spread - 1)))
 
 

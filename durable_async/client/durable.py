@@ -6,10 +6,11 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from durable_async.client.checks import CONFLICTS, check_filter, check_moment, check_parts, delay_ms, statuses
 from durable_async.client.handle import Handle
 from durable_async.client.queries import Queries
 from durable_async.client.registration import collect, spec_of
@@ -29,10 +30,10 @@ from durable_async.types import (
     Page,
     RunInfo,
     RunTree,
-    Status,
     check_label,
     check_name,
     check_queue,
+    check_reason,
     check_run_id,
     days,
     to_ms,
@@ -45,8 +46,6 @@ InputT = TypeVar("InputT")
 _Infos = list[RunInfo]
 _Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
-CONFLICTS = ("join", "raise")
-MAX_REASON = 1_000
 
 
 class Durable:
@@ -87,6 +86,7 @@ class Durable:
         self.namespace = check_queue(namespace or self.settings.namespace or "durable", "namespace")
         self.codec: Codec = codec if codec is not None else MsgpackCodec()
         self.limits = limits if limits is not None else Limits()
+        check_parts(self.codec, self.limits, lifespan)
         self._retention_ms = to_ms(retention, "retention")
         self._workflows = collect(workflows)
         self._worker_lifespan = lifespan
@@ -195,10 +195,7 @@ class Durable:
         payload, digest = self._encode_input(spec, input)
         if on_conflict not in CONFLICTS:
             raise ValueError(f"on_conflict must be one of {CONFLICTS}, got {on_conflict!r}")
-        session = self._session
-        listener = session.listener
-        await listener.ensure()
-        waiter = listener.waiter(id)
+        listener = self._session.listener
         keep = retention if retention is not None else spec.retention
         run = NewRun(
             id=id,
@@ -207,11 +204,13 @@ class Durable:
             digest=digest,
             start=start_record(payload),
             retention_ms=self._retention_ms if keep is None else to_ms(keep, "retention"),
-            delay_ms=_delay_ms(delay, at),
+            delay_ms=delay_ms(delay, at),
             client=listener.client_id,
             version=spec.version,
         )
-        reply = await session.store.start_run(run)
+        await listener.ensure()
+        waiter = listener.waiter(id)
+        reply = await self._session.store.start_run(run)
         is_new = reply[0] == Answer.OK
         if not is_new:
             self._check_conflict(run, reply, on_conflict)
@@ -250,6 +249,8 @@ class Durable:
     def run(self, id: str, wf: Workflow[Any, Any] | None = None) -> Handle[Any]:
         """A handle on a run by its id; no I/O until it is asked. `wf` gives the type of its result."""
         check_run_id(id)
+        if wf is not None and not isinstance(wf, Workflow):
+            raise TypeError(f"wf must be a workflow (a function decorated with @workflow), not {type(wf).__name__}")
         return Handle(self, id, wf.spec.output_type if wf is not None else Any)
 
     async def _outcome(self, handle: Handle[Any]) -> Outcome:
@@ -288,14 +289,14 @@ class Durable:
             ValueError: if a filter, the limit (1 to 1,000) or the cursor makes no sense.
         """
         return await self._queries().page(
-            status=_statuses(status),
-            workflow=workflow,
-            queue=queue,
-            id_prefix=id_prefix,
+            status=statuses(status),
+            workflow=check_filter(workflow, "workflow"),
+            queue=check_filter(queue, "queue"),
+            id_prefix=check_filter(id_prefix, "id_prefix"),
             parent=None if parent is None else check_run_id(parent, "parent"),
             top_level=top_level,
-            since=since,
-            until=until,
+            since=None if since is None else check_moment(since, "since"),
+            until=None if until is None else check_moment(until, "until"),
             limit=limit,
             cursor=cursor,
         )
@@ -306,7 +307,7 @@ class Durable:
         Raises:
             RunNotFound: if there is no such run.
         """
-        return await self._queries().children(check_run_id(id), _statuses(status))
+        return await self._queries().children(check_run_id(id), statuses(status))
 
     async def tree(self, id: str) -> RunTree:
         """A run with all its descendants.
@@ -335,9 +336,9 @@ class Durable:
             ValueError: if the reason is no text of at most 1,000 characters.
         """
         check_run_id(id)
-        reason = _check_reason(reason)
+        check_reason(reason)
         session = self._session
-        grace_ms = round(self.limits.cancel_grace * 1000)
+        grace_ms = to_ms(self.limits.cancel_grace)
         did, clients = await session.store.cancel_run(id, reason, secrets.token_hex(8), grace_ms)
         self._tell(clients, id, reason)
         return did
@@ -351,7 +352,7 @@ class Durable:
             RunNotFound: if there is no such run.
         """
         check_run_id(id)
-        text = f"terminated: {_check_reason(reason)}"
+        text = f"terminated: {check_reason(reason)}"
         did, clients = await self._session.store.settle_run(id, "terminate", "cancelled", text.encode())
         self._tell(clients, id, text)
         return did
@@ -507,35 +508,3 @@ class Durable:
                     yield
 
         return span
-
-
-def _delay_ms(delay: Duration | None, at: datetime | None) -> int:
-    if delay is not None and at is not None:
-        raise ValueError("pass delay or at, not both")
-    if delay is not None:
-        return to_ms(delay, "delay")
-    if at is None:
-        return 0
-    if at.tzinfo is None:
-        raise ValueError("at must be an aware datetime; add a tzinfo")
-    return max(0, to_ms(max(0.0, (at - datetime.now(UTC)).total_seconds()), "at"))
-
-
-def _statuses(status: Any) -> frozenset[Status] | None:
-    if status is None:
-        return None
-    given = [status] if isinstance(status, str) else list(status)
-    try:
-        return frozenset(Status(s) for s in given)
-    except ValueError:
-        raise ValueError(f"status must be one or several of {', '.join(Status)}; got {status!r}") from None
-
-
-def _check_reason(reason: object) -> str:
-    if not isinstance(reason, str) or len(reason) > MAX_REASON:
-        raise ValueError(f"reason must be a str of at most {MAX_REASON} characters")
-    try:
-        reason.encode()
-    except UnicodeEncodeError:
-        raise ValueError("reason holds a lone surrogate and cannot be stored") from None
-    return reason

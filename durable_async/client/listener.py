@@ -49,6 +49,12 @@ class Waiter:
         if self.future is not None and not self.future.done():
             self.future.set_result(None)
 
+    def fail(self, error: Exception) -> None:
+        """Whoever waits is told; that nobody does (they timed out, or were cancelled) is no news."""
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # counts as retrieved
+
 
 class Listener:
     """One client's stream and those who wait on it. Opened at the first need."""
@@ -106,7 +112,11 @@ class Listener:
         if reply[0] == Answer.GONE:
             raise RunNotFound(f"no run has the id {waiter.id!r}; its retention may be over")
         if reply[0] == Answer.ENDED:
-            waiter.settle(parse_outcome(reply[1]))
+            try:
+                outcome = parse_outcome(reply[1] or b"")
+            except CorruptPayload as error:
+                raise CorruptPayload(f"run {waiter.id}: {error}") from None
+            waiter.settle(outcome)
 
     async def _touch(self) -> None:
         key = self._store.keys.client(self.client_id)
@@ -151,9 +161,10 @@ class Listener:
                 if waiter.future is not None and not waiter.future.done() and waiter.outcome is None:
                     try:
                         await self._ask(waiter)
-                    except RunNotFound as error:
-                        waiter.future.set_exception(error)
-                    except (ServerError, StoreUnavailable, CorruptPayload) as error:
+                    except (RunNotFound, CorruptPayload) as error:
+                        if not waiter.future.done():
+                            waiter.fail(error)
+                    except (ServerError, StoreUnavailable) as error:
                         log.warning("looking for the end of run %s failed: %s", waiter.id, error)
 
     async def close(self) -> None:
@@ -163,8 +174,7 @@ class Listener:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         for waiter in list(self._waiters.values()):
-            if waiter.future is not None and not waiter.future.done():
-                waiter.future.set_exception(StoreUnavailable("the client was closed while waiting for a result"))
+            waiter.fail(StoreUnavailable("the client was closed while waiting for a result"))
         transport, self._transport = self._transport, None
         if transport is not None:
             # Its connection sits in a blocking read, behind which a command would wait.

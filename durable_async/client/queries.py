@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durable_async.client.reading import FIELDS, history_events, run_info
 from durable_async.codec import Codec
 from durable_async.engine.spec import WorkflowSpec
-from durable_async.errors import RunNotFound
+from durable_async.errors import CorruptPayload, RunNotFound
 from durable_async.store.gather import gather_calls
-from durable_async.store.store import Store
+from durable_async.store.store import WRONGTYPE, Store
 from durable_async.types import HistoryEvent, Page, RunInfo, RunTree, Status
+
+log = logging.getLogger("durable_async.client")
 
 CHUNK = 200
 SCANNED = 5_000
 """Runs looked at by one call of `list` at most; the cursor goes on from there."""
 PAGE_BYTES = 1_000
 MAX_LIMIT = 1_000
+MAX_OFFSET = 10**12
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Queries:
@@ -31,21 +36,42 @@ class Queries:
         self._codec = codec
         self._specs = specs
 
-    async def infos(self, ids: Sequence[str]) -> list[RunInfo]:
-        """Snapshots of the runs that exist, in order; one write."""
+    async def infos(self, ids: Sequence[str], *, skips_damaged: bool = False) -> list[RunInfo]:
+        """Snapshots of the runs that exist, in order; one write.
+
+        Raises:
+            CorruptPayload: naming the run that is damaged, unless these are to be skipped.
+        """
         k = self._store.keys
         commands: list[tuple[Any, ...]] = []
         for id in ids:
             commands.append(("HMGET", k.run(id), *FIELDS))
             commands.append(("LINDEX", k.journal(id), 0))
             commands.append(("LINDEX", k.journal(id), -1))
-        replies = await gather_calls(self._store.caller, commands, deadline_s=self._store.deadline_s)
+        replies = await gather_calls(self._store.caller, commands, deadline_s=self._store.deadline_s, passes=WRONGTYPE)
         infos = []
         for n, id in enumerate(ids):
-            row, first, last = replies[3 * n : 3 * n + 3]
-            if row[0] is not None:
-                infos.append(run_info(id, row, first, last, self._codec, self._specs))
+            try:
+                info = self._info(id, *replies[3 * n : 3 * n + 3])
+            except CorruptPayload as error:
+                if not skips_damaged:
+                    raise
+                # A list is what one looks for it with.
+                log.warning("%s; it is left out of the list", error)
+            else:
+                infos += [info] if info is not None else []
         return infos
+
+    def _info(self, id: str, row: Any, first: Any, last: Any) -> RunInfo | None:
+        if any(isinstance(reply, Exception) for reply in (row, first, last)):
+            raise CorruptPayload(f"run {id} is damaged: a key of it has a wrong type; mend or delete it by hand")
+        if row[0] is None:
+            return None
+        try:
+            return run_info(id, row, first, last, self._codec, self._specs)
+        except (CorruptPayload, ValueError, TypeError, OverflowError, OSError) as error:
+            why = str(error) if isinstance(error, CorruptPayload) else "a field of its record cannot be read"
+            raise CorruptPayload(f"run {id} is damaged: {why}; mend or delete it by hand") from None
 
     async def get(self, id: str) -> RunInfo:
         """One snapshot.
@@ -64,28 +90,27 @@ class Queries:
         infos: list[RunInfo] = []
         for at in range(0, await self._call("ZCARD", self._store.keys.children(id)), CHUNK):
             ids = await self._call("ZRANGE", self._store.keys.children(id), at, at + CHUNK - 1)
-            found = await self.infos([i.decode() for i in ids])
+            found = await self.infos([i.decode(errors="replace") for i in ids], skips_damaged=True)
             infos += [i for i in found if status is None or i.status in status]
         return infos
 
     async def tree(self, id: str) -> RunTree:
         """A run with all its descendants."""
         run = await self.get(id)
-        return RunTree(run, tuple([await self._subtree(c) for c in await self.children(id, None)]))
+        return await self._subtree(run, frozenset({id}))
 
-    async def _subtree(self, run: RunInfo) -> RunTree:
-        children = await self.children(run.id, None)
-        return RunTree(run, tuple([await self._subtree(c) for c in children]))
+    async def _subtree(self, run: RunInfo, above: frozenset[str]) -> RunTree:
+        children = [c for c in await self.children(run.id, None) if c.id not in above]
+        return RunTree(run, tuple([await self._subtree(c, above | {c.id}) for c in children]))
 
     async def history(self, id: str) -> list[HistoryEvent]:
         """The journal of a run, as users see it."""
-        created = (await self._store.fields([id], ("created",)))[0][0]
-        if created is None:
-            raise RunNotFound(f"no run has the id {id!r}; it may never have been started, or its retention is over")
+        run = await self.get(id)
+        created_ms = (run.created_at - EPOCH) // timedelta(milliseconds=1)
         events: list[HistoryEvent] = []
         key = self._store.keys.journal(id)
         while lines := await self._call("LRANGE", key, len(events), len(events) + PAGE_BYTES - 1):
-            events += history_events(lines, int(created), len(events))
+            events += history_events(lines, created_ms, len(events))
         return events
 
     async def page(
@@ -120,7 +145,7 @@ class Queries:
         while scanned < SCANNED:
             ids = await self._ids(parent, since, until, offset)
             chosen = [id for id in ids if id_prefix is None or id.startswith(id_prefix)]
-            runs = {run.id: run for run in await self.infos(chosen)}
+            runs = {run.id: run for run in await self.infos(chosen, skips_damaged=True)}
             for at, id in enumerate(ids, 1):
                 if id in runs and wanted(runs[id]):
                     items.append(runs[id])
@@ -140,7 +165,7 @@ class Queries:
             key = self._store.keys.index
             high, low = _bound(until, "+inf"), _bound(since, "-inf")
         found = await self._call("ZRANGE", key, high, low, "BYSCORE", "REV", "LIMIT", offset, CHUNK)
-        return [id.decode() for id in found]
+        return [id.decode(errors="replace") for id in found]
 
     async def _exists(self, id: str) -> None:
         if not await self._call("EXISTS", self._store.keys.run(id)):
@@ -153,9 +178,7 @@ class Queries:
 def _bound(moment: datetime | None, otherwise: str) -> str:
     if moment is None:
         return otherwise
-    if moment.tzinfo is None:
-        raise ValueError("since and until must be aware datetimes; add a tzinfo")
-    return str(round(moment.timestamp() * 1000))
+    return str((moment - EPOCH) // timedelta(milliseconds=1))
 
 
 def _write_cursor(offset: int, parent: str | None) -> str:
@@ -169,7 +192,7 @@ def _read_cursor(cursor: str | None, parent: str | None) -> int:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         offset, _, for_parent = text.partition("|")
-        if for_parent != (parent or "") or int(offset) < 0:
+        if for_parent != (parent or "") or not 0 <= int(offset) <= MAX_OFFSET:
             raise ValueError
         return int(offset)
     except (ValueError, binascii.Error, AttributeError, TypeError):

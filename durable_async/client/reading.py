@@ -16,6 +16,7 @@ from durable_async.errors import (
     CorruptPayload,
     CrashLoop,
     ErrorInfo,
+    InvalidInput,
     RunCancelled,
     RunFailed,
     RunTimeout,
@@ -60,7 +61,7 @@ def run_info(
     if status.is_terminal and last is not None and last[:1] == b"Z":
         outcome = parse_outcome(last)
         if outcome.status == "completed":
-            output = _value(codec, outcome.payload, spec.output_type if spec else Any, "output")
+            output = _shown(codec, outcome.payload, spec.output_type if spec else Any)
         elif outcome.status == "cancelled":
             reason = outcome.payload.decode(errors="replace")
         else:
@@ -69,7 +70,7 @@ def run_info(
         reason = _text(f["cancel"])
     given = None
     if first is not None and first[:1] == b"S" and len(first) > 1:
-        given = _value(codec, first[1:], spec.input_type if spec and spec.takes_input else Any, "input")
+        given = _shown(codec, first[1:], spec.input_type if spec and spec.takes_input else Any)
     return RunInfo(
         id=id,
         workflow=workflow,
@@ -101,7 +102,19 @@ def _waiting(status: Status, internal: str, sentence: str) -> str | None:
 def _context(codec: Codec, packed: bytes | None) -> dict[str, Any]:
     if not packed:
         return {}
-    return {key: codec.decode(data) for key, data in unpack_line(packed)}
+    pairs = unpack_line(packed)
+    if not all(type(p) is list and [type(v) for v in p] == [str, bytes] for p in pairs):
+        raise CorruptPayload("its context cannot be read")
+    return {key: codec.decode(data) for key, data in pairs}
+
+
+def _shown(codec: Codec, payload: bytes, annotation: Any) -> Any:
+    """A value as its annotation says or, where the code has changed since, plain: one run spoils no listing."""
+    value = codec.decode(payload)
+    try:
+        return convert_value(value, annotation)
+    except InvalidInput:
+        return value
 
 
 def _value(codec: Codec, payload: bytes, annotation: Any, what: str) -> Any:

@@ -18,6 +18,8 @@ def collect(things: Iterable[Any]) -> dict[str, Workflow[Any, Any]]:
         ConfigurationError: if two workflows have one name, or a module holds none.
         TypeError: if something else is passed.
     """
+    if isinstance(things, Workflow | ModuleType | str):
+        raise TypeError("workflows= takes a list of workflows and modules; write workflows=[...]")
     found: dict[str, Workflow[Any, Any]] = {}
     for thing in things:
         if isinstance(thing, Workflow):

@@ -104,6 +104,9 @@ class Step(Generic[P, R]):
     ) -> None:
         if not callable(function):
             raise TypeError(f"@step takes a function, not {type(function).__name__}")
+        if isinstance(function, Workflow):
+            raise TypeError(f"{function!r} is a workflow, not a step; call it with call_workflow()")
+        _refuse_method(function, "step")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"step {_label(function)} is a generator; return a list or write a workflow")
         self.function = function
@@ -277,6 +280,20 @@ def _exception_types(raises: Any) -> tuple[type[BaseException], ...]:
     return kinds
 
 
+def _refuse_method(function: Any, what: str) -> None:
+    # In a class body: the object it would be called on is no input, and there is none on a worker.
+    inside = getattr(function, "__qualname__", "").rpartition(".")[0]
+    code = getattr(function, "__code__", None)
+    first = code.co_varnames[:1] if code is not None and code.co_argcount else ()
+    if (
+        inside
+        and not inside.endswith("<locals>")
+        and first in (("self",), ("cls",))
+        and not hasattr(function, "__self__")
+    ):
+        raise TypeError(f"{what} {_label(function)} is a method; define it outside of the class and pass what it needs")
+
+
 def _check_function(function: Any) -> None:
     label = _label(function)
     if not callable(function):
@@ -285,6 +302,7 @@ def _check_function(function: Any) -> None:
         raise TypeError(f"workflow {label} is a generator; write `async def` with `return`")
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"workflow {label} must be `async def`; blocking work belongs into a @step")
+    _refuse_method(function, "workflow")
     parameters = inspect.signature(function).parameters.values()
     kinds = {p.kind for p in parameters}
     variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}

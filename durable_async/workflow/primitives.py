@@ -14,7 +14,7 @@ from durable_async.engine.children import Child as ChildState
 from durable_async.engine.records import Entry, Kind, record
 from durable_async.engine.run import Run
 from durable_async.engine.spec import WorkflowSpec
-from durable_async.errors import WaitTimeout
+from durable_async.errors import DeterminismError, WaitTimeout
 from durable_async.types import (
     CHILD_TIMEOUT,
     RAISE,
@@ -25,6 +25,7 @@ from durable_async.types import (
     Status,
     check_label,
     check_queue,
+    check_reason,
     to_ms,
 )
 from durable_async.workflow.current import current_run
@@ -121,8 +122,7 @@ async def call_workflow(
     run = current_run("call_workflow()")
     spec = _check_call(workflow, input, on_timeout)
     timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
-    if timeout_value is not RAISE and timeout_value is not CHILD_TIMEOUT:
-        run.codec.encode(timeout_value, limit=run.limits.payload, what="timeout_value")
+    _check_value(run, timeout_value, CHILD_TIMEOUT)
     child = calling.issue_child(run, spec, input, ref=ref, queue=_check_queue(queue), awaited=True, on_close="cancel")
     return await calling.await_child(
         run, child, timeout_ms=timeout_ms, timeout_value=timeout_value, on_timeout=on_timeout, owned=True
@@ -196,9 +196,10 @@ class Child(Generic[OutputT_co]):
 
         Cancelling this wait never cancels the child.
         """
-        run = current_run("Child.result()")
+        run = self._run("Child.result()")
         if on_timeout not in ON_TIMEOUT:
             raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {on_timeout!r}")
+        _check_value(run, timeout_value, CHILD_TIMEOUT)
         return await calling.await_child(
             run,
             self._state,
@@ -210,8 +211,16 @@ class Child(Generic[OutputT_co]):
 
     async def cancel(self, reason: str = "") -> None:
         """Cancels the child's tree; does not wait for it to have ended. Nothing happens if it already has."""
-        run = current_run("Child.cancel()")
-        calling.ask_cancel(run, self._state, reason)
+        run = self._run("Child.cancel()")
+        calling.ask_cancel(run, self._state, check_reason(reason))
+
+    def _run(self, what: str) -> Run:
+        run = current_run(what)
+        if not run.has_children or run.children.by_id.get(self._state.id) is not self._state:
+            raise DeterminismError(
+                f"{what} works in the run that started child {self.id} only; hand on child.id, and the result as data"
+            )
+        return run
 
     def __repr__(self) -> str:
         return f"<child {self.id}>"
@@ -237,7 +246,7 @@ async def sleep_until(when: datetime) -> None:
     run = current_run("sleep_until()")
     if not isinstance(when, datetime):
         raise TypeError(f"sleep_until takes a datetime, not {type(when).__name__}")
-    if when.tzinfo is None:
+    if when.utcoffset() is None:
         raise ValueError(f"sleep_until takes an aware datetime, got {when!r}; add a tzinfo, such as datetime.UTC")
     left = when - datetime.fromtimestamp(run.now_ms / 1000, UTC)
     await asyncio.sleep(to_ms(max(left, timedelta(0))) / 1000)
@@ -275,8 +284,7 @@ async def wait_for_event(
     run = current_run("wait_for_event()")
     check_label(name, "event name")
     timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
-    if timeout_value is not RAISE:
-        run.codec.encode(timeout_value, limit=run.limits.payload, what="timeout_value")
+    _check_value(run, timeout_value, RAISE)
     payload = run.events.take(name)
     if payload is None:
         payload = await _next_event(run, name, timeout_ms)
@@ -376,12 +384,18 @@ def info() -> RunInfo:
 def _check_call(workflow: object, input: object, on_timeout: str) -> WorkflowSpec:
     if not isinstance(workflow, Workflow):
         raise TypeError(f"expected a workflow (a function decorated with @workflow), got {type(workflow).__name__}")
+    if not isinstance(on_timeout, str) or on_timeout not in ON_TIMEOUT:
+        raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {on_timeout!a:.40}")
     spec = workflow.spec
     if input is not None and not spec.takes_input:
         raise TypeError(f"workflow {spec.name!r} takes no input, got {type(input).__name__}")
-    if on_timeout not in ON_TIMEOUT:
-        raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {on_timeout!r}")
     return spec
+
+
+def _check_value(run: Run, value: object, default: object) -> None:
+    # Now, not when the time is over: by then nobody looks.
+    if value is not RAISE and value is not default:
+        run.codec.encode(value, limit=run.limits.payload, what="timeout_value")
 
 
 def _check_queue(queue: str | None) -> str | None:
