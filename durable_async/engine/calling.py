@@ -13,7 +13,7 @@ from durable_async.engine.children import Child, child_id
 from durable_async.engine.failures import child_error
 from durable_async.engine.records import Entry, Kind, NewChild, record
 from durable_async.engine.spec import WorkflowSpec
-from durable_async.errors import ChildTimeout, WorkflowDepthExceeded
+from durable_async.errors import ChildTimeout, CorruptPayload, WorkflowDepthExceeded
 from durable_async.types import RAISE
 
 if TYPE_CHECKING:
@@ -85,7 +85,12 @@ async def await_child(
         return timeout_value
     if child.letter == "c":
         return run.decode(child.payload, child.output_type, f"output of child {child.id}")
-    raise child_error(child)
+    try:
+        error = child_error(child)
+    except CorruptPayload as corrupt:
+        run.corrupt = corrupt
+        raise
+    raise error
 
 
 async def _settled(run: Run, child: Child, timeout_ms: int | None, owned: bool) -> bool:

@@ -19,6 +19,7 @@ from durable_async.errors import (
     ChildCancelled,
     ChildError,
     ChildFailed,
+    CorruptPayload,
     ErrorInfo,
     InvalidInput,
     NonRetryable,
@@ -48,7 +49,10 @@ def unpack_error(data: bytes) -> ErrorInfo:
     Raises:
         CorruptPayload: if the bytes are none.
     """
-    return errorinfo_from_data(unpack_line(data)[0])
+    values = unpack_line(data)
+    if len(values) != 1:
+        raise CorruptPayload("stored error has the wrong shape")
+    return errorinfo_from_data(values[0])
 
 
 async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:

@@ -240,6 +240,8 @@ class DeterministicLoop(ReportingLoop):
         """Call back at the loop's time `when`; at once if that is not in the future."""
         if when is None:
             raise TypeError("when must not be None")
+        if when != when:
+            raise ValueError("a time must not be NaN")
         timer = LoopTimer(when, callback, args, self, copy_context() if context is None else context)
         if when <= self._now:
             timer._scheduled = False

@@ -42,6 +42,18 @@ class Kind:
     TICK: Final = "tick"  # [TICK, t, '']
 
 
+SHAPES: Final[dict[str, tuple[type, ...]]] = {
+    Kind.STEP: (int, int, int, bytes),
+    Kind.ATTEMPT: (int, int, int, bytes),
+    Kind.CHILD: (str, str, bytes, int),
+    Kind.AWAIT: (str,),
+    Kind.CANCEL: (str, str),
+    Kind.CONTEXT: (str, bytes),
+    Kind.TICK: (),
+}
+"""The types behind kind, time and identity."""
+
+
 @dataclass(slots=True, frozen=True)
 class Message:
     """One inbox message: its number, when it was delivered, and its kind-specific parts."""
@@ -59,6 +71,10 @@ class Message:
     """What names this very message to a script: number and time."""
 
 
+MAX_TIME_MS: Final = 253_402_300_799_000
+"""The end of the year 9999: nothing that the store tells is later."""
+
+
 def parse_message(raw: bytes) -> Message:
     """Reads an inbox message.
 
@@ -66,27 +82,28 @@ def parse_message(raw: bytes) -> Message:
         CorruptPayload: if it is none.
     """
     try:
-        number, time_ms, body = raw[1:].split(b" ", 2)
+        numbered, at, body = raw[1:].split(b" ", 2)
         head = raw[: len(raw) - len(body)]
         kind = chr(body[0])
-        if raw[0] != 0x4D:
+        number, time_ms = int(numbered), int(at)
+        if raw[0] != 0x4D or not (0 < number < 2**53 and 0 <= time_ms <= MAX_TIME_MS):
             raise ValueError
         if kind == "C":
             id, _, payload = body[2:].partition(b"\n")
             letter = chr(body[1])
             if letter not in LETTERS:
                 raise ValueError
-            return Message(int(number), int(time_ms), kind, id.decode(), letter, payload, head)
+            return Message(number, time_ms, kind, id.decode(), letter, payload, head)
         if kind == "X":
-            return Message(int(number), int(time_ms), kind, body[1:].decode(), "", b"", head)
+            return Message(number, time_ms, kind, body[1:].decode(), "", b"", head)
         if kind == "E":
             name, payload = unpack_line(body[1:])
             if not isinstance(name, str) or not isinstance(payload, bytes):
                 raise ValueError
-            return Message(int(number), int(time_ms), kind, name, "", payload, head)
+            return Message(number, time_ms, kind, name, "", payload, head)
     except (ValueError, IndexError, UnicodeDecodeError):
         raise CorruptPayload("an inbox message cannot be read") from None
-    raise CorruptPayload(f"an inbox message of unknown kind {kind!r}")
+    raise CorruptPayload("an inbox message is of an unknown kind")
 
 
 def event_body(name: str, payload: bytes) -> bytes:
@@ -111,8 +128,14 @@ def parse_record(raw: bytes) -> list[Any]:
         CorruptPayload: if it is none.
     """
     values = unpack_line(raw[1:])
-    if len(values) < 3 or not isinstance(values[0], str) or not isinstance(values[1], int):
+    kinds = tuple(map(type, values))
+    if kinds[:3] != (str, int, str) or not 0 <= values[1] <= MAX_TIME_MS:
         raise CorruptPayload("a journal record cannot be read")
+    # A record of an unknown kind is one of newer code: whoever asks for it says so.
+    if kinds[3:] != SHAPES.get(values[0], kinds[3:]) or any(type(v) is int and not 0 <= v < 2**53 for v in values):
+        raise CorruptPayload(f"a journal record of kind {values[0]!r} cannot be read")
+    if values[0] == Kind.ATTEMPT and values[5] > MAX_TIME_MS:
+        raise CorruptPayload("a journal record of kind 'attempt' cannot be read")
     return values
 
 
@@ -135,9 +158,10 @@ def parse_outcome(raw: bytes) -> Outcome:
     head, newline, payload = raw.partition(b"\n")
     try:
         time_ms, status = head[1:].decode().split(" ")
-        if raw[:1] != b"Z" or not newline or status not in LETTERS.values():
+        at = int(time_ms)
+        if raw[:1] != b"Z" or not newline or status not in LETTERS.values() or not 0 <= at <= MAX_TIME_MS:
             raise ValueError
-        return Outcome(status, payload, int(time_ms))
+        return Outcome(status, payload, at)
     except (ValueError, UnicodeDecodeError):
         raise CorruptPayload("a run's outcome cannot be read") from None
 

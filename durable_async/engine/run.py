@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
@@ -24,6 +25,7 @@ from durable_async.engine.events import Mailbox
 from durable_async.engine.failures import outcome_of, pack_error
 from durable_async.engine.loop import DeterministicLoop
 from durable_async.engine.records import (
+    MAX_TIME_MS,
     Entry,
     Kind,
     Message,
@@ -37,7 +39,7 @@ from durable_async.engine.records import (
 from durable_async.engine.spec import RunIdentity, StepCall, WorkflowSpec
 from durable_async.engine.stepping import Steps
 from durable_async.engine.waiting import describe
-from durable_async.errors import ErrorInfo, NonDeterministicReplay
+from durable_async.errors import CorruptPayload, ErrorInfo, NonDeterministicReplay
 from durable_async.types import Limits
 
 EFFECTS_PER_COMMIT = 64
@@ -60,6 +62,7 @@ class Run:
         "_waiting_shown",
         "codec",
         "context",
+        "corrupt",
         "context_dirty",
         "counters",
         "events",
@@ -100,6 +103,8 @@ class Run:
         self._fed = 0
         self._waiting_shown = ""
         self._body: asyncio.Task[Any] | None = None
+        self.corrupt: CorruptPayload | None = None
+        """Set if the body asked for something stored that cannot be read: whatever it makes of that does not count."""
 
     # ------------------------------------------------------------------ life
 
@@ -241,7 +246,8 @@ class Run:
     def next_due_ms(self) -> int | None:
         """When the earliest timer of the body is due, by the server's clock."""
         due = self.loop.next_due()
-        return None if due is None else math.ceil(due * 1000 - 1e-3)
+        # `sleep(math.inf)` and what comes close: it never comes.
+        return None if due is None or due * 1000 > MAX_TIME_MS else math.ceil(due * 1000 - 1e-3)
 
     # ------------------------------------------------------------------ what the body asks for
 
@@ -294,6 +300,8 @@ class Run:
                 self._replay_message(message)
             elif raw[:1] == b"R":
                 self._replay_record(parse_record(raw))
+            else:
+                raise CorruptPayload(f"line {self.position} of its journal is neither a record nor a message")
             self.position += 1
 
     def replayed(self) -> None:
@@ -326,7 +334,7 @@ class Run:
                 raise self.diverged(identity, self._ending())
             found = parse_record(entry.value)
             if found[3:] != values[3:]:
-                raise self.diverged(f"{identity} {values[3:]!r:.200}", f"{identity} {found[3:]!r:.200}")
+                raise self.diverged(f"{identity} {_shown(values)}", f"{identity} {_shown(found)}")
 
     def _ending(self) -> str:
         asked = sorted({*self._expected, *self.steps.open()})
@@ -389,4 +397,15 @@ class Run:
 
     def decode(self, payload: bytes, annotation: Any, what: str) -> Any:
         """A stored value as its annotated type; the same on the first run and on replay."""
-        return convert(self.codec.decode(payload, limit=2 * self.limits.payload), annotation, what)
+        try:
+            plain = self.codec.decode(payload, limit=2 * self.limits.payload)
+        except CorruptPayload as error:
+            self.corrupt = CorruptPayload(f"{what}: {error}")
+            raise self.corrupt from None
+        return convert(plain, annotation, what)
+
+
+def _shown(values: list[Any]) -> str:
+    # Of payloads the hash alone: this is logged, and shown as what the run waits for.
+    rest = [blake2b(v, digest_size=4).hexdigest() if isinstance(v, bytes) else v for v in values[3:]]
+    return f"{rest!r:.200}"

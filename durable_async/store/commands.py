@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from durable_async.codec.flat import pack_flat
+from durable_async.errors import CorruptPayload
+
+LAST_MS: Final = 253_402_300_799_000
+"""The end of the year 9999."""
 
 NO_PARENT = ("", "", "")
 
@@ -79,13 +83,24 @@ class Claimed:
 
     @classmethod
     def from_reply(cls, reply: Sequence[Any]) -> Claimed:
-        """Reads a claim's OK or POISON answer."""
+        """Reads a claim's OK or POISON answer.
+
+        Raises:
+            CorruptPayload: if a field of the record cannot be read.
+        """
+        try:
+            return cls._from_reply(reply)
+        except (ValueError, OverflowError):
+            raise CorruptPayload("a field of its record cannot be read") from None
+
+    @classmethod
+    def _from_reply(cls, reply: Sequence[Any]) -> Claimed:
         epoch, f, journal, length, inbox = reply[1:6]
         return cls(
             epoch=epoch,
             owner=_text(f[4]),
             claims=int(f[5] or 0),
-            started_ms=int(f[8] or 0),
+            started_ms=_time_ms(f[8]),
             workflow=_text(f[9]),
             queue=_text(f[10]),
             parent=_text(f[11]),
@@ -94,7 +109,7 @@ class Claimed:
             parent_queue=_text(f[14]),
             attempt=int(f[15] or 1),
             depth=int(f[16] or 0),
-            created_ms=int(f[17] or 0),
+            created_ms=_time_ms(f[17]),
             version=None if f[18] is None else _text(f[18]),
             context=f[19] or b"",
             retention_ms=int(f[20] or -1),
@@ -142,3 +157,10 @@ class Standing:
 
 def _text(value: bytes | None) -> str:
     return "" if value is None else value.decode()
+
+
+def _time_ms(value: bytes | None) -> int:
+    time_ms = int(value or 0)
+    if not 0 <= time_ms <= LAST_MS:
+        raise ValueError
+    return time_ms

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from durable_async.store.errors import ServerError
 from durable_async.store.retry import Caller
 from durable_async.store.transport_base import Reply
 
 
-async def gather_calls(caller: Caller, commands: Sequence[tuple[Any, ...]], *, deadline_s: float | None = None) -> Any:
-    """The replies to repeat-safe commands, in order.
+async def gather_calls(
+    caller: Caller, commands: Sequence[tuple[Any, ...]], *, deadline_s: float | None = None, passes: str = ""
+) -> Any:
+    """The replies to repeat-safe commands, in order; error replies of the code `passes` are among them.
 
     Raises:
         StoreUnavailable: if the deadline passes.
@@ -37,6 +40,6 @@ async def gather_calls(caller: Caller, commands: Sequence[tuple[Any, ...]], *, d
         caller.run(command, settler(index), deadline_s=deadline_s)
     await done
     for reply in replies:
-        if isinstance(reply, Exception):
+        if isinstance(reply, Exception) and not (isinstance(reply, ServerError) and reply.code == passes):
             raise reply
     return replies

@@ -7,6 +7,7 @@ must not know what a workflow is: payloads are bytes, journals are lists of byte
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,10 @@ from durable_async.store.retry import Caller
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
 
+log = logging.getLogger("durable_async.store")
+
 Reply = Callable[[Any], None]
+WRONGTYPE = "WRONGTYPE"
 GROUP = "workers"
 PAGE = 100
 """Journal lines and messages per answer."""
@@ -142,13 +146,13 @@ class Store:
         names = ("status", "owner", "queue", "parent", "hint", "pqueue", "cancel", "cancel_kids", "retention")
         rows = await self.fields(ids, names)
         owners = {}
-        if parents := sorted({row[3].decode() for row in rows if row[3]}):
+        if parents := sorted({_text(row[3]) for row in rows if row[3]}):
             found = await self.fields(parents, ("owner",))
             owners = {parent: _text(row[0]) for parent, row in zip(parents, found, strict=True)}
         return [
             Standing(
                 _text(r[0]), _text(r[1]), _text(r[2]), _text(r[3]), owners.get(_text(r[3]), ""), _text(r[5]),
-                _text(r[6]), int(r[7] or 0), int(r[8] or 0),
+                _text(r[6]), _number(r[7]), _number(r[8]),
             )
             if r[0] is not None
             else None
@@ -158,8 +162,10 @@ class Store:
     async def fields(self, ids: Sequence[str], names: Sequence[str]) -> list[list[bytes | None]]:
         """Some fields of some records, in order; all None for a run that does not exist. One write."""
         run = self.keys.run
-        rows: list[list[bytes | None]] = await gather_calls(self.caller, [("HMGET", run(id), *names) for id in ids], deadline_s=self.deadline_s)
-        return rows
+        commands = [("HMGET", run(id), *names) for id in ids]
+        rows = await gather_calls(self.caller, commands, deadline_s=self.deadline_s, passes=WRONGTYPE)
+        # What is no record cannot be a run, and must not keep the others of a batch from their business.
+        return [[None] * len(names) if isinstance(row, Exception) else row for row in rows]
 
     def _outside(self, id: str, s: Standing) -> tuple[list[str], tuple[str, str]]:
         k = self.keys
@@ -300,8 +306,18 @@ class Store:
         args = (self.given_now, limit, TIMER_LEASE_MS)
         _, now_ms, members, next_due, walks = await self._call("poll_due", (self.keys.timers, self.keys.walks), args)
         flat = walks if not walks or not isinstance(walks[0], list) else [x for pair in walks for x in pair]
-        items = [(flat[i].decode(), flat[i + 1]) for i in range(0, len(flat), 2)]
-        return now_ms, [m.decode() for m in members], float(next_due) if next_due else None, items
+        items = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
+        good = [(_text(item), cursor) for item, cursor in items if _is_walk(item, cursor)]
+        due = [_text(m) for m in members if _names_run(m, b"wdg")]
+        await self._clear("ZREM", self.keys.timers, [m for m in members if not _names_run(m, b"wdg")])
+        await self._clear("HDEL", self.keys.walks, [item for item, cursor in items if not _is_walk(item, cursor)])
+        return now_ms, due, float(next_due) if next_due else None, good
+
+    async def _clear(self, command: str, key: str, junk: Sequence[bytes]) -> None:
+        # Put there by hand, or by code that is not ours: nobody could ever act on it, and it would be found for ever.
+        if junk:
+            log.error("%d members of %s name no run of ours and are removed", len(junk), key)
+            await self.caller.call((command, key, *junk), deadline_s=self.deadline_s)
 
     async def fire_timers(self, members: Sequence[str]) -> None:
         """Makes the runs of due sleeps and delays ready. Redis: fire_timer.lua for each, in one write."""
@@ -335,13 +351,16 @@ class Store:
         Redis: a ZRANGE, then purge_index.lua.
         """
         k = self.keys
-        ids = [id.decode() for id in await self.caller.call(("ZRANGE", k.index, start, start + count - 1))]
+        found = await self.caller.call(("ZRANGE", k.index, start, start + count - 1))
+        junk = [id for id in found if not _is_text(id)]
+        ids = [_text(id) for id in found if _is_text(id)]
+        await self._clear("ZREM", k.index, junk)
         if not ids:
-            return 0, 0
+            return len(found), len(junk)
         reply = await self._call("purge_index", [k.index, *map(k.run, ids)], ids)
-        return len(ids), reply[1]
+        return len(found), reply[1] + len(junk)
 
-    async def advance_walk(self, item: str, cursor: str, next_cursor: str) -> None:
+    async def advance_walk(self, item: str, cursor: bytes | str, next_cursor: str) -> None:
         """Moves a walk on after its chunk, or ends it (empty `next_cursor`)."""
         await self._call("advance_walk", (self.keys.walks,), (item, cursor, next_cursor))
 
@@ -351,4 +370,25 @@ def _ignore(_reply: object) -> None:
 
 
 def _text(value: bytes | None) -> str:
-    return "" if value is None else value.decode()
+    # What cannot be read names nothing that exists.
+    return "" if value is None else value.decode(errors="replace")
+
+
+def _number(value: bytes | None) -> int:
+    return int(value) if value and value.isdigit() and len(value) < 16 else 0
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _names_run(member: bytes, letters: bytes) -> bool:
+    return len(member) > 1 and member[0] in letters and _is_text(member)
+
+
+def _is_walk(item: bytes, cursor: bytes) -> bool:
+    return _names_run(item, b"c") or (_names_run(item, b"xte") and cursor.isdigit() and len(cursor) < 16)

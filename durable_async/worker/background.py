@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
+from durable_async.errors import DurableError
+
 log = logging.getLogger("durable_async.worker")
+
+
+def place_of(error: BaseException) -> str:
+    """Where an unexpected error came from, for a log line: its own text may quote what was stored."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" in {frames[-1].name} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
 class Background:
@@ -27,8 +37,10 @@ class Background:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a background task failed", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            said = error if isinstance(error, DurableError) else f"{type(error).__name__}{place_of(error)}"
+            log.error("a background task failed: %s", said)
 
     async def wait(self) -> None:
         """Returns when none is left."""

@@ -8,7 +8,7 @@ from durable_async.worker.resident import Resident
 
 
 def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
-    """The commit that says what a turn says; the resident's number of the commit has been counted up."""
+    """The commit that says what a turn says; its number is counted when it is sent."""
     claimed = resident.claimed
     held = resident.held
     commit = Commit(

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from durable_async.engine.spec import WorkflowSpec
+from durable_async.errors import CorruptPayload
 from durable_async.store.commands import Claimed
+from durable_async.store.errors import ServerError
 from durable_async.store.status import Answer
 from durable_async.store.store import Store
 from durable_async.worker.background import Background
@@ -31,6 +33,9 @@ WAKE_WAIT_S = 0.1
 """How long a wake-up waits for a slot before any other worker may have it."""
 UNKNOWN_DELAY_MS = 1_000
 """How long a run of an unknown workflow stays away from the queue before the next worker looks."""
+
+DAMAGED_DELAY_MS = 60_000
+"""How long a run whose keys are damaged stays away before the next look."""
 
 
 class Runs(Protocol):
@@ -143,7 +148,7 @@ class Intake:
         """Puts an entry back into its run's queue."""
         rows = await self._store.fields([held.run_id], ("queue",))
         queue = rows[0][0]
-        name = "default" if queue is None else queue.decode()
+        name = "default" if queue is None else queue.decode(errors="replace")
         await self._store.release_entry(
             held.run_id, held.stream_key, name, held.name, delay_ms=delay_ms, waiting=waiting, epoch=epoch
         )
@@ -194,6 +199,9 @@ class Intake:
             self.lose(held)
             self.on_poison(held.run_id)
             return
+        if answer[0] == Answer.CORRUPT:
+            self._damaged(held, answer[1].decode(errors="replace"))
+            return
         if answer[0] != Answer.OK:
             self.slots.free()
             self.outbox.ack(held)
@@ -201,7 +209,11 @@ class Intake:
         old = self._residents.get(held.run_id)
         if old is not None:
             self._runs.drop(old)
-        claimed = Claimed.from_reply(answer)
+        try:
+            claimed = Claimed.from_reply(answer)
+        except CorruptPayload as error:
+            self._damaged(held, str(error), answer[1])
+            return
         spec = self._registry.get(claimed.workflow)
         if spec is None:
             self._unknown(held, claimed)
@@ -219,8 +231,26 @@ class Intake:
         waiting = f"a worker that knows workflow {claimed.workflow!r}"
         self._background.spawn(self.give_back(held, delay_ms=UNKNOWN_DELAY_MS, waiting=waiting, epoch=claimed.epoch))
 
+    def _damaged(self, held: Held, why: str, epoch: int | None = None) -> None:
+        # Out of the way of the others, and looked at again: a person has to mend it.
+        if held.run_id not in self._reported:
+            self._reported.add(held.run_id)
+            log.error("run %s is damaged and is put off: %s", held.run_id, why)
+        self.slots.free()
+        self._background.spawn(self._put_off(held, f"data: {why}"[:500], epoch))
+
+    async def _put_off(self, held: Held, waiting: str, epoch: int | None) -> None:
+        try:
+            await self.give_back(held, delay_ms=DAMAGED_DELAY_MS, waiting=waiting, epoch=epoch)
+        except ServerError as error:
+            log.error("run %s cannot be put off, and its entry stays: %s", held.run_id, error)
+
     async def _claimed_long(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
-        claimed.journal = await fetch_rest(self._store, held.run_id, claimed)
+        try:
+            claimed.journal = await fetch_rest(self._store, held.run_id, claimed)
+        except ServerError as error:
+            self._damaged(held, str(error), claimed.epoch)
+            return
         self._runs.take_over(held, nonce, claimed, spec)
 
     def _resume(self, batch: list[tuple[Resident, Held]]) -> None:
@@ -246,6 +276,8 @@ class Intake:
         self._runs.forget(resident)
         if answer[0] == Answer.RELOAD:
             self._claim([held])
+        elif answer[0] == Answer.CORRUPT:
+            self._damaged(held, answer[1].decode(errors="replace"))
         else:
             # The entry was garbage; the copy may still be the journal's, but it is cheap to rebuild.
             self.slots.free()

@@ -23,6 +23,8 @@ log = logging.getLogger("durable_async.worker")
 
 CHUNK = 100
 MISSED_TWICE = 2
+LONGEST_S = 86_400
+"""The longest lease a worker may have."""
 
 
 class Reaper:
@@ -46,7 +48,11 @@ class Reaper:
         consumers = await self._consumers()
         for worker in {*beats, *consumers} - {self._me}:
             if self._is_silent(worker, beats.get(worker, b"")) and await self._is_dead(worker):
-                await self._reap(worker, beats.get(worker, b""), consumers.get(worker, ()))
+                try:
+                    await self._reap(worker, beats.get(worker, b""), consumers.get(worker, ()))
+                except ServerError as error:
+                    # The others' entries have to wait for nothing that is wrong with this one's.
+                    log.error("worker %s is dead and cannot be cleared away: %s", worker, error)
         for gone in set(self._seen) - set(beats) - set(consumers):
             del self._seen[gone]
 
@@ -65,7 +71,7 @@ class Reaper:
 
     async def _hash(self, key: str) -> dict[str, bytes]:
         flat = await self._store.caller.call(("HGETALL", key))
-        return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+        return {flat[i].decode(errors="replace"): flat[i + 1] for i in range(0, len(flat), 2)}
 
     async def _consumers(self) -> dict[str, list[str]]:
         """The queues in which each consumer is known."""
@@ -76,7 +82,7 @@ class Reaper:
             except ServerError:
                 continue  # no stream yet, or it was wiped: the reader makes it anew
             for row in rows:
-                found.setdefault(row[1].decode(), []).append(queue)
+                found.setdefault(row[1].decode(errors="replace"), []).append(queue)
         return found
 
     async def _reap(self, worker: str, beat: bytes, queues: Sequence[str]) -> None:
@@ -90,7 +96,7 @@ class Reaper:
         key = store.keys.worker(worker)
         while entries := await store.caller.call(("XRANGE", key, "-", "+", "COUNT", CHUNK)):
             count += await self._put_back(key, "W", [parse_entry(e) for e in entries])
-        if await store.close_worker(worker, beat.decode()):
+        if await store.close_worker(worker, beat.decode(errors="replace")):
             self._seen.pop(worker, None)
         self.reaped += count
         if count:
@@ -113,7 +119,7 @@ class Reaper:
         rows = await self._store.fields(ids, ("queue",)) if ids else []
         count = 0
         for (entry_id, kind, run_id), row in zip(entries, rows, strict=True):
-            queue = row[0].decode() if row[0] is not None else "default"
+            queue = row[0].decode(errors="replace") if row[0] is not None else "default"
             name = letter + entry_id
             if await self._store.release_entry(run_id, key, queue, name, is_crash=kind == "r"):
                 count += 1
@@ -151,4 +157,5 @@ def lease_of(description: bytes | None) -> float:
         lease = orjson.loads(description or b"{}")["lease"]
     except (ValueError, KeyError, TypeError):
         return 0.0
-    return float(lease) if isinstance(lease, int | float) else 0.0
+    # What was forged must not keep a dead worker's runs for ever.
+    return float(lease) if isinstance(lease, int | float) and 0 < lease <= LONGEST_S else 0.0

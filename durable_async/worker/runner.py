@@ -19,11 +19,11 @@ from durable_async.engine.records import Turn, Want
 from durable_async.engine.run import Run
 from durable_async.engine.spec import StepCall, WorkflowSpec
 from durable_async.errors import CorruptPayload, DeterminismError
-from durable_async.store.commands import Claimed
+from durable_async.store.commands import Claimed, Commit
 from durable_async.store.status import Answer
 from durable_async.store.store import Store
 from durable_async.types import Limits
-from durable_async.worker.background import Background
+from durable_async.worker.background import Background, place_of
 from durable_async.worker.clock import ServerClock
 from durable_async.worker.committer import commit_of
 from durable_async.worker.intake import Intake
@@ -108,16 +108,26 @@ class Runner:
         """Lets a run go on; one whose code or data cannot is blocked, never failed: it goes on once they are mended."""
         try:
             move()
-        except (DeterminismError, CorruptPayload) as error:
-            log.error("run %s of workflow %r is blocked: %s", resident.id, resident.run.spec.name, error)
-            self.steps.cancel_all(resident)
-            spec, identity = resident.run.spec, resident.run.identity
-            resident.run.abandon()
-            resident.run = Run(spec, identity, self.settings.codec, self.settings.limits)
-            resident.trouble = f"code: {error}"[:500]
-            self.advance(resident)
+            if resident.run.corrupt is not None:
+                raise resident.run.corrupt
+        except Exception as error:
+            self._block(resident, error)
             return False
         return True
+
+    def _block(self, resident: Resident, error: Exception) -> None:
+        if isinstance(error, DeterminismError | CorruptPayload):
+            why = f"{'code' if isinstance(error, DeterminismError) else 'data'}: {error}"
+        else:
+            # Nothing here should raise anything else. Its text may hold what was stored: the type alone is said.
+            why = f"the engine raised {type(error).__name__}{place_of(error)}"
+        spec, identity = resident.run.spec, resident.run.identity
+        log.error("run %s of workflow %r is blocked: %s", resident.id, spec.name, why)
+        self.steps.cancel_all(resident)
+        resident.run.abandon()
+        resident.run = Run(spec, identity, self.settings.codec, self.settings.limits)
+        resident.trouble = why[:500].encode(errors="replace").decode()
+        self.advance(resident)
 
     # ------------------------------------------------------------------ moving on
 
@@ -126,15 +136,15 @@ class Runner:
         if resident.is_out or resident.is_dropped:
             return
         if resident.trouble:
-            self._send(resident, Turn([], Want.BLOCK, b"", None, ["waiting", resident.trouble]))
+            turn = Turn([], Want.BLOCK, b"", None, ["waiting", resident.trouble])
+            commit = commit_of(resident, turn, self.settings.worker_id)
+            self._send(resident, turn, commit)
             return
         run = resident.run
         for call in run.steps.take_aborts():
             self.steps.cancel(resident, call)
-        if run.has_news() or resident.has_mail:
-            self._send(resident, run.take_turn())
-        elif not run.steps.is_busy():
-            self._send(resident, run.take_turn())
+        if run.has_news() or resident.has_mail or not run.steps.is_busy():
+            self._send_news(resident)
         elif run.steps.launches:
             if self.is_draining or not self._may_launch():
                 self._wait_or_release(resident)
@@ -195,11 +205,20 @@ class Runner:
 
     # ------------------------------------------------------------------ commits
 
-    def _send(self, resident: Resident, turn: Turn) -> None:
+    def _send_news(self, resident: Resident) -> None:
+        try:
+            turn = resident.run.take_turn()
+            commit = commit_of(resident, turn, self.settings.worker_id)
+        except Exception as error:
+            self._block(resident, error)
+            return
+        self._send(resident, turn, commit)
+
+    def _send(self, resident: Resident, turn: Turn, commit: Commit) -> None:
         resident.seq += 1
+        commit.seq = resident.seq
         resident.is_out = True
         resident.has_mail = False
-        commit = commit_of(resident, turn, self.settings.worker_id)
         has_walks = bool(commit.walks)
 
         def committed(reply: Any) -> None:

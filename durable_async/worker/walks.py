@@ -12,12 +12,15 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from durable_async.errors import RunNotFound
+from durable_async.store.errors import ServerError
 from durable_async.store.store import Store
+from durable_async.types import MAX_REASON
 from durable_async.worker.outbox import Outbox
 
 log = logging.getLogger("durable_async.worker")
 
 CHUNK = 100
+REST_S = 60.0
 ANCESTOR = "ancestor "
 
 
@@ -35,18 +38,29 @@ class Walker:
         """One chunk of each item that is not under way here already."""
         fresh = [(item, cursor) for item, cursor in items if item not in self._under_way]
         self._under_way.update(item for item, _ in fresh)
-        try:
-            await asyncio.gather(*(self._chunk(item, cursor) for item, cursor in fresh))
-        finally:
-            self._under_way.difference_update(item for item, _ in fresh)
+        await asyncio.gather(*(self._guarded(item, cursor) for item, cursor in fresh))
         if fresh:
             self._on_more()
+
+    async def _guarded(self, item: str, cursor: bytes) -> None:
+        rest_s = 0.0
+        try:
+            await self._chunk(item, cursor)
+        except (ServerError, OverflowError) as error:
+            # A damaged key: the walk stays, and must not be tried at every look.
+            rest_s = REST_S
+            log.error("the walk %s failed and is put off: %s", item, error)
+        finally:
+            if rest_s:
+                asyncio.get_running_loop().call_later(rest_s, self._under_way.discard, item)
+            else:
+                self._under_way.discard(item)
 
     async def _chunk(self, item: str, cursor: bytes) -> None:
         letter, id = item[0], item[1:]
         if letter == "c":
-            await self._cancel(id, cursor.decode(errors="replace"), f"walk:{item}")
-            await self._store.advance_walk(item, cursor.decode(errors="replace"), "")
+            await self._cancel(id, cursor.decode(errors="replace")[:MAX_REASON], f"walk:{item}")
+            await self._store.advance_walk(item, cursor, "")
         elif letter == "e":
             await self._expire(item, id, int(cursor))
         else:
@@ -72,7 +86,7 @@ class Walker:
             return []
         key = self._store.keys.children(id)
         found = await self._store.caller.call(("ZRANGE", key, start, start + count - 1))
-        return [child.decode() for child in found]
+        return [child.decode(errors="replace") for child in found]
 
     async def _cancel(self, id: str, reason: str, token: str) -> None:
         try:

@@ -13,36 +13,42 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, time
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from durable_async.codec import Codec
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import ConfigurationError, StoreUnavailable
-from durable_async.store.beats import BeatConnection
+from durable_async.store.beats import BeatConnection, BeatError
 from durable_async.store.connect import ConnectionSpec, check_server
-from durable_async.store.errors import ServerError
+from durable_async.store.errors import ConnectionLost, ServerError
 from durable_async.store.keys import Keys
 from durable_async.store.retry import Caller
 from durable_async.store.scripts import with_source
 from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
 from durable_async.store.transport_base import Transport
-from durable_async.types import Limits, check_queue
+from durable_async.types import Limits, check_label, check_queue, to_ms
+from durable_async.worker.background import place_of
 from durable_async.worker.clock import ServerClock
 from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_group
 from durable_async.worker.heartbeat import Heartbeat
 from durable_async.worker.purger import Purger
-from durable_async.worker.reaper import Reaper
+from durable_async.worker.reaper import LONGEST_S, Reaper
 from durable_async.worker.runner import Runner, RunnerSettings
 from durable_async.worker.timers import Timers
 from durable_async.worker.walks import Walker
 
 log = logging.getLogger("durable_async.worker")
 
+T = TypeVar("T")
+
 OWN_STREAM_ROOM = 500
+START_PAUSE_S = 0.05
+MOST = 1_000_000
 IDLE_BLOCK_MS = 50
 """How long a read waits for entries when the worker is to leave once there are none."""
 
@@ -63,18 +69,23 @@ class WorkerSettings:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.queues, str | bytes) or not isinstance(self.queues, Sequence):
+            raise ConfigurationError(f"queues must be a sequence of names, not {type(self.queues).__name__}")
         if not self.queues:
             raise ConfigurationError("a worker needs at least one queue")
         for queue in self.queues:
             check_queue(queue)
-        if self.concurrency < 1:
-            raise ConfigurationError(f"concurrency must be at least 1, got {self.concurrency}")
-        if self.max_resident < 0:
-            raise ConfigurationError(f"max_resident must not be negative, got {self.max_resident}")
-        if not self.lease > 0:
-            raise ConfigurationError(f"lease must be more than 0 seconds, got {self.lease}")
-        if not self.drain_timeout >= 0:
-            raise ConfigurationError(f"drain_timeout must not be negative, got {self.drain_timeout}")
+        # One stream cannot be read twice by one command.
+        object.__setattr__(self, "queues", tuple(dict.fromkeys(self.queues)))
+        for what, number, least in (("concurrency", self.concurrency, 1), ("max_resident", self.max_resident, 0)):
+            if type(number) is not int or not least <= number <= MOST:
+                raise ConfigurationError(f"{what} must be a number from {least} to {MOST:,}, got {number!a:.40}")
+        for what, seconds in (("lease", self.lease), ("drain_timeout", self.drain_timeout)):
+            if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST_S or (what == "lease" and not seconds):
+                more = "more than 0" if what == "lease" else "0"
+                raise ConfigurationError(f"{what} must be {more} to {LONGEST_S:,} seconds, got {seconds!a:.40}")
+        if self.name is not None:
+            check_label(self.name, "worker name")
 
 
 class Worker:
@@ -125,14 +136,15 @@ class Worker:
             ("own", self._own_reader.run()),
             ("queues", self._queue_reader.run()),
             ("timers", self._keep("timers", self._timers.run)),
-            ("housekeeping", self._housekeeping()),
+            ("housekeeping", self._keep("housekeeping", self._housekeeping)),
         ):
             self._tasks.append(loop.create_task(coroutine, name=f"durable-{name}"))
 
     async def _connect(self, wait_s: float) -> None:
+        give_up_at = monotonic() + wait_s
         main = await open_transport(self._spec, role="worker", wait_s=wait_s)
         self._transports.append(main)
-        info = await check_server(main)
+        info = await _persist(lambda: check_server(main), give_up_at)
         for warning in info.warnings:
             log.warning("%s", warning)
         for role in ("worker-own", "worker-queues"):
@@ -141,19 +153,19 @@ class Worker:
         self.caller = Caller(main, on_noscript=with_source)
         self.store = Store(self.caller, self._keys)
         # Before the stream: what a worker that dies in between leaves behind is found by its heartbeat.
-        beats = await asyncio.to_thread(self._first_beat)
-        beats.close()
-        await ensure_group(main, self._keys.worker(self.id))
-        for queue in self.settings.queues:
-            await ensure_group(main, self._keys.queue(queue))
+        await _persist(lambda: asyncio.to_thread(self._first_beat), give_up_at)
+        for key in (self._keys.worker(self.id), *map(self._keys.queue, self.settings.queues)):
+            await _persist(partial(ensure_group, main, key), give_up_at)
 
     def _beat_connection(self) -> BeatConnection:
         return BeatConnection(self._spec, self._keys, min(5.0, self.settings.lease / 3))
 
-    def _first_beat(self) -> BeatConnection:
+    def _first_beat(self) -> None:
         connection = self._beat_connection()
-        connection.beat(self.id, self._describe())
-        return connection
+        try:
+            connection.beat(self.id, self._describe())
+        finally:
+            connection.close()
 
     def _compose(self) -> None:
         settings = self.settings
@@ -166,7 +178,7 @@ class Worker:
             may_launch=self._heartbeat.may_launch,
         )
         runner = self.runner
-        grace_ms = round(self._limits.cancel_grace * 1000)
+        grace_ms = to_ms(self._limits.cancel_grace)
         self._walker = Walker(self.store, runner.outbox, grace_ms, lambda: self._timers.look_now())
         self._timers = Timers(self.store, self.clock, runner.outbox, self._walk)
         runner.on_due = self._timers.armed
@@ -254,6 +266,9 @@ class Worker:
                 await run()
             except (ServerError, StoreUnavailable) as error:
                 log.error("%s failed and go on: %s", what, error)
+                await asyncio.sleep(1.0)
+            except Exception as error:
+                log.error("%s failed and go on: %s%s", what, type(error).__name__, place_of(error))
                 await asyncio.sleep(1.0)
 
     async def _housekeeping(self) -> None:
@@ -384,9 +399,21 @@ class Worker:
 
     def kill(self) -> None:
         """For tests: stops at once, as a crash would: nothing is released, nothing is said."""
-        self._is_stopping = True
+        self._is_stopping = self.runner.intake.is_closed = True
         self._heartbeat.stop()
         for task in self._tasks:
             task.cancel()
+        self.runner.background.cancel()
         for resident in self.runner.residents:
             self.runner.forget(resident)
+
+
+async def _persist(attempt: Callable[[], Awaitable[T]], give_up_at: float) -> T:
+    """A repeat-safe part of the start, again while the connection breaks over it."""
+    while True:
+        try:
+            return await attempt()
+        except (ConnectionLost, BeatError):
+            if monotonic() > give_up_at:
+                raise
+            await asyncio.sleep(START_PAUSE_S)

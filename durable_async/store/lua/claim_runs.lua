@@ -2,7 +2,8 @@
 -- Slots: KEYS are run, journal and inbox of each run in turn; ARGV from 6 on are id and entry of each.
 -- Returns: {now, one reply per run}: {OK, epoch, fields…, journal page, journal length, inbox page}
 --   | {STALE}: the entry is garbage | {GONE}: no such run | {POISON, fields…}: the caller settles it
---   | {CORRUPT, error}: a key of this run has a wrong type; the others of the batch are not affected.
+--   | {CORRUPT, error}: a key of this run has a wrong type, or its epoch cannot be counted on; the others of the batch
+--   are not affected.
 -- Writes: run.
 -- Repeat-safe: same nonce and entry get the same answer and count nothing.
 -- Wakes: nobody.
@@ -16,6 +17,8 @@ local page = ARGV[5]
 local now = now_ms(given_now)
 local replies, writes = { now }, {}
 local limit, last = tonumber(crash_limit), tonumber(page) - 1
+-- Lua writes larger numbers with an exponent.
+local MAX_EPOCH = 1e14
 
 -- The pages of a run that is claimed or poisoned; an error if one of its keys is damaged.
 local function read_pages(reply, epoch, f, journal_key, inbox_key)
@@ -50,7 +53,10 @@ for i = 1, #KEYS / 3 do
   else
     local epoch, claims = tonumber(f[3]) or 0, tonumber(f[6]) or 0
     if f[5] ~= owner then claims = claims + 1 end
-    if status == 'running' and f[4] == nonce and f[5] == owner then
+    if epoch ~= math.floor(epoch) or epoch < 0 or epoch >= MAX_EPOCH then
+      -- Counted up it would be written as another number than the owner is told.
+      reply = { STATUS.CORRUPT, 'its epoch is no number of ours' }
+    elseif status == 'running' and f[4] == nonce and f[5] == owner then
       -- The reply to this very claim was lost.
       reply = read_pages({ STATUS.OK }, epoch, f, journal_key, inbox_key)
     elseif status == 'ready' and claims > limit then

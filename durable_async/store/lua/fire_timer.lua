@@ -14,7 +14,8 @@ local owner = ARGV[3]
 --- @include "lib/now"
 --- @include "lib/entry"
 
-local f = redis.call('HMGET', run_key, 'status', 'timer', 'owner')
+-- What is no record waits for no time.
+local f = redis.pcall('HMGET', run_key, 'status', 'timer', 'owner')
 local letter, id = string.sub(member, 1, 1), string.sub(member, 2)
 local expected = letter == 'd' and 'delayed' or 'parked'
 local due = tonumber(f[2] or '')

@@ -18,14 +18,17 @@ local keep_claim = ARGV[7]
 --- @include "lib/now"
 --- @include "lib/entry"
 
-local f = redis.call('HMGET', run_key, 'status', 'entry', 'epoch', 'claims')
--- Settled, or put back by somebody else: garbage, whoever holds it.
-if f[2] ~= entry then
+-- What is no record has no entry that counts.
+local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'epoch', 'claims')
+-- Settled, or put back by somebody else: garbage, whoever holds it. So is one that a run has which nobody may take: a
+-- claim would say the same, and who empties a dead worker's stream would find it for ever.
+local is_takeable = f[1] == 'ready' or f[1] == 'running'
+if f[2] ~= entry or (epoch == '' and not is_takeable) then
   drop_entry(entry, source_key)
   return { STATUS.STALE }
 end
 -- An owner that was fenced puts nothing back: the entry is another one's.
-if (epoch ~= '' and f[3] ~= epoch) or (f[1] ~= 'ready' and f[1] ~= 'running') then return { STATUS.STALE } end
+if (epoch ~= '' and f[3] ~= epoch) or not is_takeable then return { STATUS.STALE } end
 
 local set = { 'waiting', waiting }
 local function put(name, value)
