@@ -1,0 +1,138 @@
+"""Known-bad variants of the transitions, each one check or one write off: this suite must notice every one.
+
+It takes about a quarter of an hour and says whether the other tests here mean anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MUTANTS = [
+    ("commit_run", "f[2] ~= epoch or f[3] ~= nonce", "f[2] ~= epoch"),
+    ("commit_run", "f[2] ~= epoch or f[3] ~= nonce", "f[3] ~= nonce"),
+    ("commit_run", " or f[5] ~= entry then", " then"),
+    ("commit_run", "or f[1] ~= 'running' or", "or"),
+    ("commit_run", "(tonumber(f[4]) or 0) + 1 ~= tonumber(seq) or", "false or"),
+    ("commit_run", "if f[4] == seq then", "if false then"),
+    ("commit_run", "(want == 'park' and (mail > taken or n_tells > 0))", "(want == 'park' and n_tells > 0)"),
+    ("commit_run", "(want == 'park' and (mail > taken or n_tells > 0))", "(want == 'park' and mail > taken)"),
+    ("commit_run", "(ending and cancel_at > taken)", "false"),
+    ("commit_run", "if not message or string.sub(message, 1, #value) ~= value then", "if not message then"),
+    ("commit_run", "0, n_messages + tonumber(page) - 1", "0, tonumber(page) - 1"),
+    ("commit_run", "is_cancelled = cancel_at > 0", "is_cancelled = false"),
+    ("commit_run", "if f[16] == '1' then put('nudged', '') end", ""),
+    ("commit_run", "if #lines > 0 or consumed > 0 or answer == STATUS.PARKED then", "if true then"),
+    ("commit_run", "taken = taken - consumed, timer", "taken = taken, timer"),
+    ("commit_run", "      redis.call('ZCARD', timers_key)\n", ""),
+    ("commit_run", "if n_walks > 0 then redis.call('HLEN', walks_key) end", ""),
+    ("commit_run", "elseif answer == STATUS.PARKED and timer ~= '' then", "elseif false then"),
+    ("claim_runs", "f[2] ~= entry or (", "("),
+    ("claim_runs", "status == 'running' and f[4] == nonce and f[5] == owner", "false"),
+    ("claim_runs", "if f[5] ~= owner then claims = claims + 1 end", "claims = claims + 1"),
+    ("commit_run", "or consumed > 0 or answer == STATUS.PARKED then", "then"),
+    ("claim_runs", "claims > limit then", "false then"),
+    ("claim_runs", "'epoch', epoch + 1, 'nonce'", "'epoch', epoch, 'nonce'"),
+    ("claim_runs", "redis.pcall('HMGET'", "redis.call('HMGET'"),
+    ("resume_runs", "or f[5] ~= seq then", "then"),
+    ("resume_runs", "or f[4] ~= nonce", ""),
+    ("resume_runs", "f[2] ~= entry or", "false or"),
+    ("release_entry", "put('epoch', (tonumber(f[3]) or 0) + 1)", ""),
+    ("release_entry", "if f[2] ~= entry", "if false and f[2] ~= entry"),
+    ("release_entry", "(epoch ~= '' and f[3] ~= epoch)", "false"),
+    ("release_entry", "  redis.call('XLEN', queue_key)\n", ""),
+    ("release_entry", "  redis.call('ZCARD', timers_key)\n", ""),
+    ("fire_timer", "if due > now_ms(given_now) then", "if false then"),
+    ("fire_timer", "if f[1] ~= expected or not due then", "if not due then"),
+    ("fire_timer", "if (f[3] or '') ~= owner then return { STATUS.RETRY } end", ""),
+    ("cancel_run", "if run.cancel_token == token then return { STATUS.OK, now, run.client } end", ""),
+    ("cancel_run", "or run.cancel_at > 0 then", "then"),
+    ("cancel_run", "if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end", ""),
+    ("cancel_run", "if run.kids > 0 then redis.call('HLEN', walks_key) end", ""),
+    ("cancel_run", "if run.owner ~= owner then return { STATUS.RETRY } end", ""),
+    ("cancel_run", "if run.status == 'blocked' then run.status = 'parked' end", ""),
+    ("send_event", "if f[6] then return { STATUS.OK, now } end", ""),
+    ("send_event", "if TERMINAL[f[1]] then return { STATUS.DONE } end", ""),
+    ("settle_run", "due > now then", "false then"),
+    ("settle_run", "if cause == 'poison' and", "if false and"),
+    ("settle_run", "if status ~= 'cancelled' then reason", "if false then reason"),
+    ("settle_run", "  redis.call('HLEN', walks_key)\n", ""),
+    ("start_run", "if old[1] then", "if false then"),
+    ("start_run", "redis.call('ZCARD', index_key)", ""),
+    ("poll_due", "now + tonumber(lease_ms)", "now"),
+    ("close_worker", "redis.call('XLEN', stream_key) > 0 or", ""),
+    ("close_worker", "(beat ~= '' and moved ~= beat)", "false"),
+    ("drop_consumer", "if #pending > 0 then return { STATUS.RETRY } end", ""),
+    ("advance_walk", "if redis.call('HGET', walks_key, item) ~= cursor then return { STATUS.STALE } end", ""),
+    ("expire_children", "if redis.call('HGET', walks_key, item) ~= cursor then return { STATUS.STALE } end", ""),
+    ("expire_children", "if parent_status and not TERMINAL[parent_status] then", "if false then"),
+    ("expire_children", "not f.err and f[1] and TERMINAL[f[1]]", "not f.err and f[1]"),
+    ("lib/entry", "if worker_key and redis.call('TYPE', worker_key).ok == 'stream' then", "if worker_key then"),
+    ("lib/entry", "  redis.call('XLEN', queue_key)\n", ""),
+    ("lib/deliver", "  redis.call('LLEN', inbox_key)\n", ""),
+    ("lib/deliver", " and run.nudged ~= '1'", ""),
+    ("lib/deliver", "\n    and redis.call('TYPE', worker_key).ok == 'stream' then", " then"),
+    ("lib/finish", "told.owner == parent.owner", "true"),
+    ("lib/finish", "and run.notify == '1'", ""),
+    ("lib/finish", "and not TERMINAL[told.status] then", "then"),
+    ("lib/finish", "(TERMINAL[told.status] and redis.call('PTTL', parent.run_key) ~= -1)", "false"),
+    ("lib/finish", "(TERMINAL[told.status] and redis.call('PTTL', parent.run_key) ~= -1)", "TERMINAL[told.status]"),
+    ("lib/finish", "if plan.has_timers then redis.call('ZCARD', keys.timers) end", ""),
+    ("lib/finish", "if plan.walks then redis.call('HLEN', keys.walks) end", ""),
+    ("lib/finish", "if plan.has_timers then redis.call('ZREM'", "if false then redis.call('ZREM'"),
+    ("lib/finish", "if plan.has_mail then redis.call('DEL', keys.inbox) end", ""),
+    ("lib/family", "and child.cleanup ~= '1'", ""),
+    ("lib/family", "    if child.is_leftover then redis.call('DEL', child.run_key) end\n", ""),
+    ("lib/family", "if family.kids == 0 then redis.call('DEL', family.children_key) end", ""),
+    ("lib/family", "    redis.call('ZCARD', family.timers_key)\n", "    local _ = 0\n"),
+    ("lib/family", "  redis.call('ZCARD', family.index_key)\n", ""),
+    ("lib/family", "  if family.kids > 0 then redis.call('ZCARD', family.children_key) end\n", ""),
+    ("lib/family", "elseif f[2] ~= '1' then", "else"),
+    ("lib/family", "'notify', '1', 'hint', family.owner", "'notify', '1'"),
+    ("lib/family", "is_notified(child.fields) and (", "("),
+    ("lib/create", "  redis.call('DEL', journal_key)\n", ""),
+    ("lib/ending", "if plan.entry_key then drop_entry(plan.entry, plan.entry_key) end", ""),
+    ("lib/ending", "if plan.nudge_key then", "if false then"),
+    ("lib/retention", "if ms and ms >= 0 and ms < 1e15 then", "if true then"),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package and these tests, apart from everybody else's."""
+    folder = tmp_path_factory.mktemp("mutants")
+    shutil.copytree(ROOT / "durable_async", folder / "durable_async")
+    shutil.copytree(ROOT / "tests" / "lua", folder / "tests" / "lua")
+    for name in ("tests/conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "good", "bad"), MUTANTS)
+def test_it_is_caught(copy: Path, name: str, good: str, bad: str) -> None:
+    script = copy / "durable_async" / "store" / "lua" / f"{name}.lua"
+    text = script.read_text()
+    assert good in text, "the transition has changed: so must its mutant"
+    script.write_text(text.replace(good, bad, 1))
+    arguments = ["tests/lua", "-q", "-x", "-p", "no:cacheprovider", "--ignore=tests/lua/test_contract.py"]
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments], cwd=copy, env=environment, capture_output=True, text=True
+        )
+    finally:
+        script.write_text(text)
+    assert done.returncode == 1 and "FAILED" in done.stdout, f"survived:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def test_every_mutant_still_applies() -> None:
+    for name, good, _ in MUTANTS:
+        text = (ROOT / "durable_async" / "store" / "lua" / f"{name}.lua").read_text()
+        assert good in text, f"{name} has changed: so must its mutant {good!r}"
