@@ -38,7 +38,7 @@ MUTANTS = [
     ("claim_runs", "if f[5] ~= owner then claims = claims + 1 end", "claims = claims + 1"),
     ("commit_run", "or consumed > 0 or answer == STATUS.PARKED then", "then"),
     ("claim_runs", "claims > limit then", "false then"),
-    ("claim_runs", "'epoch', epoch + 1, 'nonce'", "'epoch', epoch, 'nonce'"),
+    ("claim_runs", "tostring(epoch + 1), nonce", "tostring(epoch), nonce"),
     ("claim_runs", "redis.pcall('HMGET'", "redis.call('HMGET'"),
     ("resume_runs", "or f[5] ~= seq then", "then"),
     ("resume_runs", "or f[4] ~= nonce", ""),
