@@ -1,0 +1,175 @@
+"""The workloads of the fault tests. Every step returns a nonce, and the next step notes which nonce it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from typing import Any
+
+from durable_async import Retry, call_workflow, info, now, sleep, start_workflow, step, wait_for_event, workflow
+
+from .book import Book, write
+
+Given = dict[str, Any]
+"""`ledger`: its path."""
+
+
+def begin(ledger: str, run: str, name: str, got: dict[str, str]) -> str:
+    nonce = secrets.token_hex(6)
+    write(ledger, "begin", run=run, step=name, nonce=nonce, pid=os.getpid())
+    for source, value in got.items():
+        write(ledger, "got", run=run, step=source, nonce=value, by=name)
+    return nonce
+
+
+@step
+async def work(ledger: str, run: str, name: str, got: dict[str, str], pause_s: float = 0.0) -> dict[str, str]:
+    """An effect: a line in the ledger, and perhaps another one after a while."""
+    nonce = begin(ledger, run, name, got)
+    if pause_s:
+        await asyncio.sleep(pause_s)
+    write(ledger, "end", run=run, step=name, nonce=nonce)
+    return {"step": name, "nonce": nonce}
+
+
+@step(retry=Retry(max_attempts=5, initial=0.02, jitter=0.0))
+async def flaky(ledger: str, run: str, got: dict[str, str]) -> dict[str, str]:
+    """Raises the first time."""
+    nonce = begin(ledger, run, "flaky", got)
+    if not any(line["run"] == run for line in Book(ledger).lines("raise")):
+        write(ledger, "raise", run=run, step="flaky", nonce=nonce)
+        raise ConnectionError("the first time")
+    return {"step": "flaky", "nonce": nonce}
+
+
+@step
+async def note(ledger: str, kind: str, fields: dict[str, Any]) -> None:
+    """A line of the body's own."""
+    write(ledger, kind, **fields)
+
+
+# ---------------------------------------------------------------------- a two-level tree
+
+
+@workflow
+async def child(given: Given) -> dict[str, Any]:
+    ledger, me = given["ledger"], info().id
+    first = await flaky(ledger, me, {})
+    before = now()
+    await sleep(0.03)
+    slept = now() - before
+    last = await work(ledger, me, "last", {"flaky": first["nonce"]})
+    await note(ledger, "slept", {"run": me, "asked": 0.03, "slept": slept.total_seconds()})
+    return {"steps": [first["step"], last["step"]]}
+
+
+@workflow
+async def parent(given: Given) -> dict[str, Any]:
+    ledger, me = given["ledger"], info().id
+    first = await work(ledger, me, "first", {})
+    kid = await call_workflow(child, given, ref="kid")
+    go = await wait_for_event("go")
+    await note(ledger, "consumed", {"run": me, "event": go["event"]})
+    last = await work(ledger, me, "last", {"first": first["nonce"]})
+    return {"kid": kid, "go": go, "steps": [first["step"], last["step"]]}
+
+
+PARENT_RESULT = {"kid": {"steps": ["flaky", "last"]}, "go": {"event": "e1"}, "steps": ["first", "last"]}
+
+
+# ---------------------------------------------------------------------- a tree that is cancelled
+
+
+@workflow
+async def waits_for_ever(given: Given) -> None:
+    ledger, me = given["ledger"], info().id
+    await work(ledger, me, "first", {})
+    try:
+        await wait_for_event("never")
+    finally:
+        await work(ledger, me, "cleanup", {})
+
+
+@workflow
+async def calls_for_ever(given: Given) -> None:
+    ledger, me = given["ledger"], info().id
+    await start_workflow(waits_for_ever, given, ref="one")
+    try:
+        await call_workflow(waits_for_ever, given, ref="two")
+    finally:
+        await work(ledger, me, "cleanup", {})
+
+
+@workflow
+async def doomed(given: Given) -> None:
+    await start_workflow(waits_for_ever, given, ref="started", delay=3600)
+    await call_workflow(calls_for_ever, given, ref="mid")
+
+
+# ---------------------------------------------------------------------- workload W: trees of three levels
+
+
+@workflow
+async def leaf(given: Given) -> int:
+    ledger, me, kind = given["ledger"], info().id, given["kind"]
+    first = await work(ledger, me, "first", {}, given["pause_s"])
+    if kind == "timer":
+        before = now()
+        await sleep(0.1)
+        slept = now() - before
+        await note(ledger, "slept", {"run": me, "asked": 0.1, "slept": slept.total_seconds()})
+    elif kind == "event":
+        got = await wait_for_event("go", timeout=0.5, timeout_value={})
+        if got:
+            await note(ledger, "consumed", {"run": me, "event": got["event"]})
+    elif kind == "flaky":
+        await flaky(ledger, me, {"first": first["nonce"]})
+    await work(ledger, me, "last", {"first": first["nonce"]})
+    return 1
+
+
+KINDS = ("timer", "event", "flaky", "plain")
+
+
+@workflow
+async def branch(given: Given) -> int:
+    ledger, me, n = given["ledger"], info().id, given["n"]
+    first = await work(ledger, me, "first", {})
+    calls = [call_workflow(leaf, {**given, "kind": KINDS[(n + i) % 4]}, ref=f"leaf{i}") for i in range(2)]
+    total = sum(await asyncio.gather(*calls))
+    await work(ledger, me, "last", {"first": first["nonce"]})
+    return total + 1
+
+
+@workflow
+async def tree(given: Given) -> int:
+    ledger, me = given["ledger"], info().id
+    first = await work(ledger, me, "first", {})
+    calls = [call_workflow(branch, {**given, "n": given["n"] + 2 * i}, ref=f"branch{i}") for i in range(2)]
+    total = sum(await asyncio.gather(*calls))
+    await work(ledger, me, "last", {"first": first["nonce"]})
+    return total + 1
+
+
+TREE_RESULT = 7
+EVENT_LEAVES = tuple(f"branch{b}/leaf{i}" for b in range(2) for i in range(2))
+
+
+@workflow
+async def long_step(given: Given) -> str:
+    """For zombies: a step that lasts until the test says so, and one after it."""
+    ledger, me = given["ledger"], info().id
+    first = await slow(ledger, me)
+    last = await work(ledger, me, "last", {"slow": first["nonce"]})
+    return last["step"]
+
+
+@step
+async def slow(ledger: str, run: str) -> dict[str, str]:
+    nonce = begin(ledger, run, "slow", {})
+    book = Book(ledger)
+    while not book.lines("release"):
+        await asyncio.sleep(0.01)
+    write(ledger, "end", run=run, step="slow", nonce=nonce)
+    return {"step": "slow", "nonce": nonce}
