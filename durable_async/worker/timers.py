@@ -94,6 +94,7 @@ class Timers:
         # Cleanup took longer than its grace: the run is cancelled without it.
         standing = (await self._store.standings([id]))[0]
         if standing is None:
+            await self._store.fire_timers(["g" + id])  # finds nothing to fire and removes the timer
             return
         payload = standing.reason.encode()
         try:

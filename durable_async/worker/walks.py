@@ -68,7 +68,8 @@ class Walker:
 
     async def _spread(self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[None]]) -> None:
         standing = (await self._store.standings([id]))[0]
-        if standing is None:
+        if standing is None or (item[0] == "t" and standing.status != "cancelled"):
+            # The run is gone, or its id has begun another life since it was terminated.
             await self._store.advance_walk(item, str(cursor), "")
             return
         # Only the children known when the run was marked: what its cleanup starts later lives.
