@@ -204,5 +204,3 @@ class NonDeterministicReplay(DeterminismError):
 
 class ControlFlow(BaseException):
     """Internal signals that user code must not catch."""
-
-

@@ -177,6 +177,14 @@ def check_label(value: object, what: str) -> str:
     return _encodable(value, what)
 
 
+def brief(value: object) -> str:
+    """A wrong value, as a message shows it: not long, and never an error of its own."""
+    try:
+        return ascii(value)[:40]
+    except Exception:  # noqa: BLE001  # a huge int, or a repr of the user's
+        return f"some {type(value).__name__}"
+
+
 MAX_REASON: Final = 1_000
 
 
@@ -255,7 +263,8 @@ class Retry:
     between `1 - jitter` and `1 + jitter`. It is recorded: a restart neither shortens nor repeats it.
 
     Raises:
-        ValueError: if attempts are below 1, factor below 1 or above a million, jitter outside 0..1, or maximum below initial.
+        ValueError: if attempts are below 1, factor is below 1 or above a million, jitter is outside 0..1, or maximum is
+            below initial.
         TypeError: if a field has the wrong type.
     """
 

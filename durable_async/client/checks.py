@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from durable_async.client.settings import Settings
 from durable_async.codec import Codec
 from durable_async.errors import ConfigurationError
-from durable_async.types import Duration, Limits, Status, to_ms
+from durable_async.types import Duration, Limits, Status, brief, to_ms
 
 CONFLICTS: Final = ("join", "raise")
 
 
-def check_parts(codec: object, limits: object, lifespan: object) -> None:
+def check_parts(settings: object, codec: object, limits: object, lifespan: object) -> None:
     """The objects that a `Durable` is made of.
 
     Raises:
@@ -22,6 +23,10 @@ def check_parts(codec: object, limits: object, lifespan: object) -> None:
         raise ConfigurationError(f"codec must be a Codec, such as MsgpackCodec(), not {type(codec).__name__}")
     if not isinstance(limits, Limits):
         raise ConfigurationError(f"limits must be a Limits, such as Limits(depth=8), not {type(limits).__name__}")
+    if not isinstance(settings, Settings):
+        raise ConfigurationError(
+            f"settings must be a Settings, such as Settings.from_env(), not {type(settings).__name__}"
+        )
     if lifespan is not None and not callable(lifespan):
         raise ConfigurationError(
             "lifespan must be a function that takes the Durable and returns an async context manager, "
@@ -70,7 +75,7 @@ def statuses(status: Any) -> frozenset[Status] | None:
         given = [status] if isinstance(status, str) else list(status)
         return frozenset(Status(s) for s in given)
     except (ValueError, TypeError):
-        raise ValueError(f"status must be one or several of {', '.join(Status)}; got {status!a:.100}") from None
+        raise ValueError(f"status must be one or several of {', '.join(Status)}; got {brief(status)}") from None
 
 
 def check_filter(value: object, what: str) -> str | None:

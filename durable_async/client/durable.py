@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from durable_async.client.checks import CONFLICTS, check_filter, check_moment, check_parts, delay_ms, statuses
+from durable_async.client.checks import CONFLICTS, check_filter, check_moment, delay_ms, statuses
 from durable_async.client.handle import Handle
 from durable_async.client.queries import Queries
-from durable_async.client.registration import collect, spec_of
-from durable_async.client.running import Stop, entered, serve
-from durable_async.client.session import Session
-from durable_async.client.settings import Settings
-from durable_async.codec import Codec, MsgpackCodec, roundtrip
+from durable_async.client.registration import spec_of
+from durable_async.client.serving import Serving
+from durable_async.codec import roundtrip
 from durable_async.engine.records import Outcome, event_body, start_record
 from durable_async.engine.spec import WorkflowSpec
-from durable_async.errors import ConfigurationError, RunNotWaiting, WorkflowIdConflict
+from durable_async.errors import RunNotWaiting, WorkflowIdConflict
 from durable_async.store.commands import NewRun
 from durable_async.store.status import Answer
 from durable_async.types import (
     Duration,
     HistoryEvent,
-    Limits,
     Page,
     RunInfo,
     RunTree,
+    brief,
     check_label,
     check_name,
     check_queue,
     check_reason,
     check_run_id,
-    days,
     to_ms,
 )
-from durable_async.worker.worker import Worker, WorkerSettings
 from durable_async.workflow.definitions import Workflow
 
 InputT = TypeVar("InputT")
@@ -48,7 +42,7 @@ _Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
 
 
-class Durable:
+class Durable(Serving):
     """A client of one namespace, which can also run workers.
 
     Entering it opens the connection, leaving it closes it; one instance may be entered from several places of one
@@ -70,65 +64,8 @@ class Durable:
         ConfigurationError: if the URL or the workflows cannot be used. Nothing is connected yet.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        workflows: Iterable[Any] = (),
-        namespace: str | None = None,
-        codec: Codec | None = None,
-        retention: Duration = days(3),
-        limits: Limits | None = None,
-        lifespan: Any = None,
-        settings: Settings | None = None,
-    ) -> None:
-        self.settings = settings if settings is not None else Settings.from_env()
-        self.namespace = check_queue(namespace or self.settings.namespace or "durable", "namespace")
-        self.codec: Codec = codec if codec is not None else MsgpackCodec()
-        self.limits = limits if limits is not None else Limits()
-        check_parts(self.codec, self.limits, lifespan)
-        self._retention_ms = to_ms(retention, "retention")
-        self._workflows = collect(workflows)
-        self._worker_lifespan = lifespan
-        self._session = Session(url or self.settings.url, self.namespace)
-
-    # ------------------------------------------------------------------ life
-
-    async def __aenter__(self) -> Self:
-        await self._session.enter()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.leave()
-
-    def _move(self, *, url: str | None = None, namespace: str | None = None, is_embedded: bool = False) -> None:
-        # For the command line: the same object at another store, before it is opened, because steps may use it, too.
-        self.namespace = check_queue(namespace or self.namespace, "namespace")
-        self._session = Session(None if is_embedded else url or self._session.url, self.namespace)
-
-    @property
-    def url(self) -> str | None:
-        """Where the store is, without its password; None for an embedded server that has not been started."""
-        return self._session.shown_url
-
-    @property
-    def workflows(self) -> dict[str, Workflow[Any, Any]]:
-        """The registered workflows by name."""
-        return dict(self._workflows)
-
-    def register(self, *workflows: Any) -> None:
-        """Adds workflows or modules; workers that were started before do not learn of them."""
-        self._workflows = collect([*self._workflows.values(), *workflows])
-
-    def _specs(self) -> dict[str, WorkflowSpec]:
-        return {name: workflow.spec for name, workflow in self._workflows.items()}
-
     def _queries(self) -> Queries:
         return Queries(self._session.store, self.codec, self._specs())
-
-    # ------------------------------------------------------------------ runs
 
     @overload
     async def start(
@@ -194,7 +131,7 @@ class Durable:
         id = f"{uuid.uuid4().hex}" if id is None else check_name(id, "id")
         payload, digest = self._encode_input(spec, input)
         if on_conflict not in CONFLICTS:
-            raise ValueError(f"on_conflict must be one of {CONFLICTS}, got {on_conflict!r}")
+            raise ValueError(f"on_conflict must be one of {CONFLICTS}, got {brief(on_conflict)}")
         listener = self._session.listener
         keep = retention if retention is not None else spec.retention
         run = NewRun(
@@ -384,127 +321,3 @@ class Durable:
             raise RunNotWaiting(f"run {id} has ended: it takes no event")
         if answer is Answer.FULL:
             raise RunNotWaiting(f"{self.limits.inbox} messages already wait for run {id}; it takes no more for now")
-
-    # ------------------------------------------------------------------ workers
-
-    def make_worker(self, settings: WorkerSettings) -> Worker:
-        """A worker of this namespace, not yet started. The embedding `worker()` is what applications want."""
-        if not self._workflows:
-            raise ConfigurationError("no workflow is registered: pass Durable(workflows=[...])")
-        session = self._session
-        return Worker(
-            session.spec,
-            session.keys,
-            self._specs(),
-            settings,
-            codec=self.codec,
-            limits=self.limits,
-        )
-
-    def worker_settings(self, **given: Any) -> WorkerSettings:
-        """Worker settings from the arguments that are not None, then the environment, then the defaults."""
-        env = self.settings
-        chosen: dict[str, Any] = {
-            "queues": env.queues,
-            "concurrency": env.concurrency,
-            "max_resident": env.max_resident,
-            "drain_timeout": env.drain_timeout,
-            "lease": env.lease,
-        }
-        chosen.update({k: v for k, v in given.items() if v is not None})
-        if isinstance(chosen["queues"], str):
-            chosen["queues"] = (chosen["queues"],)
-        return WorkerSettings(**{k: v for k, v in chosen.items() if v is not None})
-
-    @asynccontextmanager
-    async def worker(
-        self,
-        queues: Sequence[str] | None = None,
-        concurrency: int | None = None,
-        *,
-        max_resident: int | None = None,
-        drain_timeout: float | None = None,
-        lease: float | None = None,
-        name: str | None = None,
-    ) -> AsyncIterator[Worker]:
-        """A worker in this process; leaving the context drains it.
-
-        Args:
-            queues: what it serves; by default `("default",)`.
-            concurrency: runs that may be active at once; by default 100.
-            max_resident: parked runs kept in memory; by default 10,000. 0 makes every await a replay.
-            drain_timeout: seconds that running steps get at the end; by default 30.
-            lease: seconds of silence after which other workers take over; by default 15.
-            name: shown by `workers()`.
-
-        Raises:
-            ConfigurationError: if a value makes no sense or no workflow is registered.
-            StoreUnavailable, IncompatibleServer: if the store cannot be used.
-        """
-        settings = self.worker_settings(
-            queues=queues,
-            concurrency=concurrency,
-            max_resident=max_resident,
-            drain_timeout=drain_timeout,
-            lease=lease,
-            name=name,
-        )
-        async with self:
-            worker = self.make_worker(settings)
-            async with entered(self._worker_lifespan, self):
-                await worker.start()
-                try:
-                    yield worker
-                finally:
-                    await worker.stop()
-
-    async def run_worker(
-        self,
-        queues: Sequence[str] | None = None,
-        concurrency: int | None = None,
-        *,
-        max_resident: int | None = None,
-        drain_timeout: float | None = None,
-        lease: float | None = None,
-        name: str | None = None,
-        burst: bool = False,
-    ) -> bool:
-        """Runs a worker until this call is cancelled or, in the main thread, SIGTERM or SIGINT comes; then drains it.
-
-        A second signal ends the process at once, with the exit code 128 + its number.
-
-        Args:
-            queues, concurrency, max_resident, drain_timeout, lease, name: as in `worker`.
-            burst: leave, too, when nothing is runnable now: no run active, no entry queued, no timer due.
-
-        Returns: whether the drain was clean: every running step ended within `drain_timeout`.
-
-        Raises:
-            ConfigurationError: if a value makes no sense or no workflow is registered.
-            StoreUnavailable, IncompatibleServer: if the store cannot be used at the start.
-        """
-        settings = self.worker_settings(
-            queues=queues,
-            concurrency=concurrency,
-            max_resident=max_resident,
-            drain_timeout=drain_timeout,
-            lease=lease,
-            name=name,
-        )
-        with Stop() as stop:
-            return await serve(self, settings, stop, lifespan=self._worker_lifespan, burst=burst)
-
-    def lifespan(self, worker: bool = False, **options: Any) -> Any:
-        """For ``FastAPI(lifespan=durable.lifespan())``: opens the client with the application; `worker=True` also runs
-        a worker in its process, which is for development."""
-
-        @asynccontextmanager
-        async def span(app: Any) -> AsyncIterator[None]:
-            async with self:
-                if worker:
-                    async with self.worker(**options):
-                        yield
-                else:
-                    yield
-
-        return span

@@ -135,7 +135,8 @@ class Listener:
                     await self._touch()
                 reply = await self._transport.call("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1000, "STREAMS", key, last)
                 for _, entries in reply or ():
-                    for last, pairs in entries:
+                    for entry_id, pairs in entries:
+                        last = entry_id
                         self._pushed(pairs)
             except ConnectionLost:
                 await asyncio.sleep(0.2)

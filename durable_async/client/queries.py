@@ -15,7 +15,7 @@ from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import CorruptPayload, RunNotFound
 from durable_async.store.gather import gather_calls
 from durable_async.store.store import WRONGTYPE, Store
-from durable_async.types import HistoryEvent, Page, RunInfo, RunTree, Status
+from durable_async.types import HistoryEvent, Page, RunInfo, RunTree, Status, brief
 
 log = logging.getLogger("durable_async.client")
 
@@ -129,7 +129,7 @@ class Queries:
     ) -> Page[RunInfo]:
         """One page of runs, newest first."""
         if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
-            raise ValueError(f"limit must be a number from 1 to {MAX_LIMIT}, got {limit!r}")
+            raise ValueError(f"limit must be a number from 1 to {MAX_LIMIT}, got {brief(limit)}")
         offset = _read_cursor(cursor, parent)
         items: list[RunInfo] = []
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from durable_async.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
-    from durable_async.client.durable import Durable
+    from durable_async.client.serving import Serving
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -73,7 +73,7 @@ class Stop:
 
 
 async def serve(
-    durable: Durable,
+    durable: Serving,
     settings: WorkerSettings,
     stop: Stop,
     *,
@@ -105,7 +105,7 @@ async def serve(
 
 
 async def _start(
-    durable: Durable, settings: WorkerSettings, stop: Stop, lifespan: Any
+    durable: Serving, settings: WorkerSettings, stop: Stop, lifespan: Any
 ) -> tuple[AsyncExitStack, Worker] | None:
     """The started worker and what is to be closed after it; None if the stop came first."""
     try:
@@ -146,7 +146,7 @@ async def _until_asked(worker: Worker, stop: Stop, burst: bool) -> None:
 
 
 @asynccontextmanager
-async def entered(lifespan: Any, durable: Durable) -> AsyncIterator[None]:
+async def entered(lifespan: Any, durable: Serving) -> AsyncIterator[None]:
     """The context of `Durable(lifespan=...)`, if there is one."""
     if lifespan is None:
         yield

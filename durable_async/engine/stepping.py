@@ -73,10 +73,7 @@ class Steps:
 
     def is_busy(self) -> bool:
         """Whether an attempt is to be launched or is running."""
-        for live in self._live.values():
-            if not live.is_backing_off:
-                return True
-        return False
+        return any(not live.is_backing_off for live in self._live.values())
 
     def backing_off(self) -> list[str]:
         """The names of the steps whose next attempt waits for its time."""

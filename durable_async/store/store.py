@@ -345,7 +345,7 @@ class Store:
         await self._call("expire_children", keys, (item, cursor, next_cursor, ttl_ms, *ids))
 
     async def purge_index(self, start: int, count: int) -> tuple[int, int]:
-        """Takes runs whose records have expired out of the index, among `count` of them from rank `start`, oldest first.
+        """Takes runs whose records have expired out of the index: among `count` of them from rank `start`, by age.
 
         Returns: how many were looked at (fewer than `count` at the end of the index), and how many of them are gone.
         Redis: a ZRANGE, then purge_index.lua.

@@ -86,7 +86,7 @@ class StreamReader:
                 await self._server_error(error)
             except ConnectionLost:
                 await asyncio.sleep(PAUSE_S)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the loop must live; it is logged
                 # What was read stays pending and is found again.
                 log.error("entries could not be taken: %s%s", type(error).__name__, place_of(error))
                 await asyncio.sleep(PAUSE_S)

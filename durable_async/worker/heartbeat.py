@@ -1,8 +1,8 @@
 """Shows that this worker lives: a counter, from a thread and a connection of its own.
 
 Others judge it by their own clocks: a counter that stands still for a lease means a dead worker. This worker judges
-itself first: after two thirds of a lease without a successful beat it starts no step, after a whole one it lets its runs
-go. A thread, because an event loop blocked by user code must not look dead, and an idle one must not look blocked.
+itself first: after two thirds of a lease without a successful beat it starts no step, after a whole one it lets its
+runs go. A thread, because an event loop blocked by user code must not look dead, and an idle one must not look blocked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Takes entries in: from the streams into a backlog, from there as many as there are slots into claims and resumes.
 
-An entry is judged by a script, never by what this process remembers: one that looks surplus is claimed all the same, and
-one for a run with a call outstanding waits for that reply.
+An entry is judged by a script, never by what this process remembers: one that looks surplus is claimed all the same,
+and one for a run with a call outstanding waits for that reply.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Runner:
             move()
             if resident.run.corrupt is not None:
                 raise resident.run.corrupt
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # one run's trouble is not the worker's; it is logged
             self._block(resident, error)
             return False
         return True
@@ -209,7 +209,7 @@ class Runner:
         try:
             turn = resident.run.take_turn()
             commit = commit_of(resident, turn, self.settings.worker_id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # as above
             self._block(resident, error)
             return
         self._send(resident, turn, commit)

@@ -72,7 +72,7 @@ class StepRunner:
             if task is None or task.cancelling():
                 return
             error = cancelled  # raised by the step itself
-        except Exception as raised:
+        except Exception as raised:  # noqa: BLE001  # whatever a step raises is its outcome
             error = raised
         except (SystemExit, KeyboardInterrupt) as raised:
             error = raised

@@ -267,7 +267,7 @@ class Worker:
             except (ServerError, StoreUnavailable) as error:
                 log.error("%s failed and go on: %s", what, error)
                 await asyncio.sleep(1.0)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # one bad answer must not end the worker's loops; it is logged
                 log.error("%s failed and go on: %s%s", what, type(error).__name__, place_of(error))
                 await asyncio.sleep(1.0)
 
@@ -306,7 +306,7 @@ class Worker:
         raise RuntimeError(f"the worker's loop {sorted(t.get_name() for t in done)} ended by itself")
 
     def hurry(self) -> None:
-        """Makes reads that find nothing return soon; right after `start`, so that `until_idle` need not wait for one."""
+        """Makes reads that find nothing return soon: right after `start`, so that `until_idle` need not wait."""
         for reader in (self._own_reader, self._queue_reader):
             reader.block_ms = IDLE_BLOCK_MS
 
@@ -353,7 +353,7 @@ class Worker:
         for resident in runner.residents:
             if not resident.is_parked and not resident.is_out and not resident.tasks:
                 runner.release(resident)
-        while runner.intake.slots.active > 0 and monotonic() < give_up_at:
+        while runner.intake.slots.active > 0 and monotonic() < give_up_at:  # noqa: ASYNC110  # once in a worker's life
             await asyncio.sleep(0.01)
         rest = [r for r in runner.residents if not r.is_parked]
         for resident in rest:

@@ -23,6 +23,7 @@ from durable_async.types import (
     RaiseType,
     RunInfo,
     Status,
+    brief,
     check_label,
     check_queue,
     check_reason,
@@ -156,7 +157,7 @@ async def start_workflow(
     spec = _check_call(workflow, input, "leave")
     policy = on_parent_close if on_parent_close is not None else spec.on_parent_close
     if policy not in ("leave", "cancel"):
-        raise ValueError(f"on_parent_close must be 'leave' or 'cancel', got {policy!r}")
+        raise ValueError(f"on_parent_close must be 'leave' or 'cancel', got {brief(policy)}")
     child = calling.issue_child(
         run,
         spec,
@@ -198,7 +199,7 @@ class Child(Generic[OutputT_co]):
         """
         run = self._run("Child.result()")
         if on_timeout not in ON_TIMEOUT:
-            raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {on_timeout!r}")
+            raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {brief(on_timeout)}")
         _check_value(run, timeout_value, CHILD_TIMEOUT)
         return await calling.await_child(
             run,
