@@ -39,6 +39,7 @@ MODES = ("plain", "replay", "single", "crowd")
 IS_CROWD = MODE == "crowd"
 CROWD_SIZE = 4
 CROWD_LEASE_S = 1.5
+DRAIN_S = 5.0
 PATIENCE_S = 90.0 if IS_CROWD else 30.0
 """How long a test waits for what must come. Nothing is asserted about how soon it came."""
 
@@ -227,7 +228,7 @@ class World:
             "concurrency": concurrency if concurrency is not None else 1 if MODE == "single" else None,
             "max_resident": 0 if MODE == "replay" else None,
             "lease": lease,
-            "drain_timeout": 5.0,
+            "drain_timeout": DRAIN_S,
         }
 
     async def drive(self, *queues: str, flows: Sequence[ModuleType] | None = None) -> None:
@@ -243,6 +244,7 @@ class World:
         *,
         concurrency: int | None = None,
         lease: float = CROWD_LEASE_S,
+        drain_timeout: float = DRAIN_S,
         die_at: int = 0,
         die_after_reply: bool = False,
     ) -> Process:
@@ -253,7 +255,7 @@ class World:
             url=self.url,
             namespace=self.namespace,
             flows=[module.__name__ for module in flows],
-            options=self._options(tuple(queues), concurrency, lease),
+            options={**self._options(tuple(queues), concurrency, lease), "drain_timeout": drain_timeout},
             limits=self.limits,
             die_at=die_at,
             die_after_reply=die_after_reply,
