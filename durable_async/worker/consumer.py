@@ -15,6 +15,7 @@ from durable_async.store.errors import ConnectionLost, ServerError
 from durable_async.store.store import GROUP
 from durable_async.store.transport_base import Transport
 from durable_async.worker.background import place_of
+from durable_async.worker.looks import Looks
 
 log = logging.getLogger("durable_async.worker")
 
@@ -67,8 +68,7 @@ class StreamReader:
         self._take = take
         self._on_lost_group = on_lost_group
         self.is_stopping = False
-        self.is_idle = asyncio.Event()
-        """Set once a read found nothing."""
+        self.looks = Looks()
         self.block_ms = BLOCK_MS
 
     async def run(self) -> None:
@@ -97,10 +97,9 @@ class StreamReader:
             "XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", self.block_ms, "STREAMS",
             *self._keys, *[">"] * len(self._keys),
         )  # fmt: skip
+        self.looks.note(has_found=bool(reply))
         if not reply:
-            self.is_idle.set()
             return
-        self.is_idle.clear()
         for key, entries in reply:
             self._take(key.decode(), [parse_entry(e) for e in entries])
         # Streams read last would starve if a read always stopped early.

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from durable_async.errors import RunNotFound
 from durable_async.store.store import Store
 from durable_async.worker.clock import ServerClock
+from durable_async.worker.looks import Looks
 from durable_async.worker.outbox import Outbox
 
 log = logging.getLogger("durable_async.worker")
@@ -39,8 +40,7 @@ class Timers:
         self._next_ms: float | None = None
         self._wake = asyncio.Event()
         self.is_stopping = False
-        self.found_nothing = False
-        """Whether the last look found nothing due."""
+        self.looks = Looks()
 
     def armed(self, due_ms: float) -> None:
         """This worker has parked a run until then."""
@@ -76,10 +76,10 @@ class Timers:
         now_ms, members, next_due, walks = await self._store.poll_due(BATCH)
         self._clock.heard(now_ms)
         self._next_ms = next_due
-        self.found_nothing = not members and not walks
         if walks:
             self._on_walks(walks)
         await self._fire(members)
+        self.looks.note(has_found=bool(members or walks))
         return len(members) == BATCH
 
     async def _fire(self, members: list[str]) -> None:

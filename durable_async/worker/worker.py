@@ -31,7 +31,7 @@ from durable_async.store.scripts import with_source
 from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
 from durable_async.store.transport_base import Transport
-from durable_async.types import Limits, check_label, check_queue, to_ms
+from durable_async.types import Limits, brief, check_label, check_queue, to_ms
 from durable_async.worker.background import place_of
 from durable_async.worker.clock import ServerClock
 from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_group
@@ -79,11 +79,11 @@ class WorkerSettings:
         object.__setattr__(self, "queues", tuple(dict.fromkeys(self.queues)))
         for what, number, least in (("concurrency", self.concurrency, 1), ("max_resident", self.max_resident, 0)):
             if type(number) is not int or not least <= number <= MOST:
-                raise ConfigurationError(f"{what} must be a number from {least} to {MOST:,}, got {number!a:.40}")
+                raise ConfigurationError(f"{what} must be a number from {least} to {MOST:,}, got {brief(number)}")
         for what, seconds in (("lease", self.lease), ("drain_timeout", self.drain_timeout)):
             if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST_S or (what == "lease" and not seconds):
                 more = "more than 0" if what == "lease" else "0"
-                raise ConfigurationError(f"{what} must be {more} to {LONGEST_S:,} seconds, got {seconds!a:.40}")
+                raise ConfigurationError(f"{what} must be {more} to {LONGEST_S:,} seconds, got {brief(seconds)}")
         if self.name is not None:
             check_label(self.name, "worker name")
 
@@ -313,16 +313,20 @@ class Worker:
     async def until_idle(self) -> None:
         """Returns when nothing is runnable now: no run active, nothing in the streams, no timer due."""
         self.hurry()
+        timers, own, queues = self._timers.looks, self._own_reader.looks, self._queue_reader.looks
         while True:
-            self._queue_reader.is_idle.clear()
-            self._own_reader.is_idle.clear()
-            self._timers.found_nothing = False
+            found = timers.found + own.found + queues.found
+            was_resting = self._is_resting()
             self._timers.look_now()
-            await self._queue_reader.is_idle.wait()
-            await self._own_reader.is_idle.wait()
-            busy = self.runner.intake.slots.active or self.runner.background or not self._timers.found_nothing
-            if not busy and self._queue_reader.is_idle.is_set() and self._own_reader.is_idle.is_set():
+            await timers.whole()
+            # After the timers, since what they fire is read.
+            await asyncio.gather(own.whole(), queues.whole())
+            # Resting at first, and nothing found by looks begun after that: what runs had written before was seen.
+            if was_resting and self._is_resting() and found == timers.found + own.found + queues.found:
                 return
+
+    def _is_resting(self) -> bool:
+        return not self.runner.intake.slots.active and not self.runner.background
 
     # ------------------------------------------------------------------ stop
 
