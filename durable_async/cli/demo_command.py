@@ -53,7 +53,8 @@ def demo_(orders: int, lease: float, data_dir: str | None, timeout: float) -> in
         # Not uvloop: it cannot start processes in every way that asyncio can, and little is done in this one.
         return asyncio.run(Demo(directory, orders, lease, timeout).run())
     except TimeoutError:
-        raise CliError(f"the demo did not end within {timeout:g} s", FAILED) from None
+        last = last_line(directory / "workers.log")
+        raise CliError(f"the demo did not end within {timeout:g} s; the workers' last words: {last}", FAILED) from None
     finally:
         if data_dir is None:
             shutil.rmtree(directory, ignore_errors=True)
@@ -109,16 +110,12 @@ class Demo:
                     self.workers.append(await Child.start(arguments, stderr=log))
             for worker in self.workers:
                 if not await worker.starts():
-                    raise CliError(f"a worker did not start: {self._last_log_line()}", FAILED)
+                    raise CliError(f"a worker did not start: {last_line(self.directory / 'workers.log')}", FAILED)
             yield
         finally:
             for worker in self.workers:
                 worker.ask(signal.SIGTERM)
             await asyncio.gather(*[worker.wait() for worker in self.workers])
-
-    def _last_log_line(self) -> str:
-        lines = (self.directory / "workers.log").read_text(errors="replace").splitlines()
-        return lines[-1] if lines else "it said nothing"
 
     async def _play(self, durable: Durable, screen: Screen) -> None:
         async with asyncio.TaskGroup() as group:
@@ -194,3 +191,11 @@ class Demo:
             return FAILED
         screen.say("proved: every order exactly once; run again were only steps in flight on the killed worker")
         return DONE
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log, if there is one."""
+    try:
+        return log.read_text(errors="replace").splitlines()[-1]
+    except (OSError, IndexError):
+        return "none"
