@@ -248,7 +248,7 @@ class Limits:
             if type(bound) is not int:
                 raise TypeError(f"{name} must be an int, not {type(bound).__name__}")
             if not least <= bound < 2**53:
-                raise ValueError(f"{name} must be a number from {least} on, got {bound!a:.40}")
+                raise ValueError(f"{name} must be a number from {least} on, got {brief(bound)}")
         to_ms(self.cancel_grace, "cancel_grace")
 
 

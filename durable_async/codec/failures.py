@@ -199,7 +199,7 @@ def unpack_failure(
 
 
 def _full_name(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
+    return _cap(f"{cls.__module__}:{cls.__qualname__}", 1024)
 
 
 def _type_named(name: str, declared: tuple[type[BaseException], ...]) -> type[Exception] | None:

@@ -386,7 +386,7 @@ def _check_call(workflow: object, input: object, on_timeout: str) -> WorkflowSpe
     if not isinstance(workflow, Workflow):
         raise TypeError(f"expected a workflow (a function decorated with @workflow), got {type(workflow).__name__}")
     if not isinstance(on_timeout, str) or on_timeout not in ON_TIMEOUT:
-        raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {on_timeout!a:.40}")
+        raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {brief(on_timeout)}")
     spec = workflow.spec
     if input is not None and not spec.takes_input:
         raise TypeError(f"workflow {spec.name!r} takes no input, got {type(input).__name__}")

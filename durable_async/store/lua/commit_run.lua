@@ -34,7 +34,7 @@ n_list, n_new, n_await, n_walks = tonumber(n_list), tonumber(n_new), tonumber(n_
 
 local f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'answer', 'mail', 'taken',
   'cancel_at', 'timer', 'grace', 'kids', 'retention', 'notify', 'client', 'nudged', 'owner')
-local mail, taken = tonumber(f[7]) or 0, tonumber(f[8]) or 0
+local mail, taken = tonumber(f[7]) or 0, math.max(tonumber(f[8]) or 0, 0)
 local clients = f[15] or ''
 local now = now_ms(given_now)
 
@@ -59,6 +59,9 @@ for i = 13, at, 2 do
 end
 local inbox, lines, consumed = {}, {}, 0
 if mail > taken then inbox = redis.call('LRANGE', inbox_key, 0, n_messages + tonumber(page) - 1) end
+-- Counted and not there: the list was deleted by hand. Waiting for what will not come, it would neither park nor end.
+local is_lost = mail > taken and #inbox == 0
+if is_lost then taken = mail end
 for i = 13, at, 2 do
   local value = ARGV[i + 1]
   if ARGV[i] == 'R' then
@@ -81,7 +84,7 @@ local function put(name, value)
   set[#set + 1] = value
 end
 put('seq', seq)
-if consumed > 0 then put('taken', taken) end
+if consumed > 0 or is_lost then put('taken', taken) end
 if f[16] == '1' then put('nudged', '') end
 
 local cancel_at, kids, next_key = tonumber(f[9]) or 0, tonumber(f[12]) or 0, 6
