@@ -7,6 +7,7 @@ Nothing else imports this folder, and this module imports click and rich only wh
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -63,5 +64,5 @@ def _open_standard_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

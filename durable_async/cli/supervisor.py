@@ -136,7 +136,7 @@ class Supervisor:
     async def run(self) -> int:
         """Runs until told to stop, all bursts are done, or there is no point in going on; returns the exit code."""
         loop = asyncio.get_running_loop()
-        signals = list(STOP_SIGNALS)
+        signals: list[signal.Signals] = list(STOP_SIGNALS)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signals.append(signal.SIGHUP)
         with Stop(signals, at_once=self._kill_all) as stop:

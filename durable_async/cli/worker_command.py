@@ -98,7 +98,7 @@ def _check(ctx: click.Context, options: dict[str, Any]) -> None:
         raise CliError("--burst and --reload exclude each other")
     if options["reload"]:
         # Here, and not in the supervisor's task: a missing package is told like every other.
-        import watchfiles  # noqa: F401
+        import watchfiles  # noqa: F401  # pyright: ignore[reportUnusedImport]  # only whether it is there
     name = options["name"]
     if name is not None and not (name.isprintable() and name.isascii() and 0 < len(name) <= 64):
         raise CliError("--name must have 1 to 64 printable ASCII characters")
@@ -128,7 +128,7 @@ async def _serve(durable: Durable, settings: WorkerSettings, burst: bool, lifeli
         if lifeline is not None:
             lifeline.say_ready()
 
-    signals = list(STOP_SIGNALS)
+    signals: list[signal.Signals] = list(STOP_SIGNALS)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup, the end of the terminal means nothing
         signals.append(signal.SIGHUP)
     with Stop(signals) as stop:

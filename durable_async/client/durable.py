@@ -162,8 +162,9 @@ class Durable(Serving):
             return b"", self.codec.fingerprint(None)
         if input is None and spec.has_default:
             return b"", self.codec.fingerprint(None)
-        payload, _ = roundtrip(self.codec, input, spec.input_type, self.limits.payload, "input")
-        return payload, self.codec.fingerprint(input)
+        payload, seen = roundtrip(self.codec, input, spec.input_type, self.limits.payload, "input")
+        # What the body will see, defaults filled in: a model and the same model as a dict are one input.
+        return payload, self.codec.fingerprint(seen)
 
     def _check_conflict(self, run: NewRun, reply: Sequence[Any], on_conflict: str) -> None:
         _, workflow, digest, _status = reply

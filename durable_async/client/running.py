@@ -108,9 +108,10 @@ async def _start(
     durable: Serving, settings: WorkerSettings, stop: Stop, lifespan: Any
 ) -> tuple[AsyncExitStack, Worker] | None:
     """The started worker and what is to be closed after it; None if the stop came first."""
+    patience = asyncio.timeout(None)
     try:
         # A stop is turned into the end of a time-out: all is entered in this very task, as cancel scopes demand.
-        async with asyncio.timeout(None) as patience, AsyncExitStack() as opening:
+        async with patience, AsyncExitStack() as opening:
             watch = asyncio.get_running_loop().create_task(_expire(patience, stop))
             try:
                 await opening.enter_async_context(durable)

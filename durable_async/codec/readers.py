@@ -301,7 +301,7 @@ def _items(make: type | None, accepted: tuple[type, ...], arguments: tuple[Any, 
         if type(result) is target:
             return result
         try:
-            return target(result)
+            return target(result)  # pyright: ignore[reportCallIssue]  # list, tuple, set and frozenset all take one
         except TypeError:
             raise Misfit("elements that cannot be in a set") from None
 

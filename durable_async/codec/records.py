@@ -45,7 +45,8 @@ def _substituted(argument: Any, names: dict[Any, Any]) -> Any:
     if isinstance(argument, typing.TypeVar):
         return names.get(argument, Any)
     open_names = () if isinstance(argument, type) else getattr(argument, "__parameters__", ())
-    return argument[tuple(names.get(name, Any) for name in open_names)] if open_names else argument
+    values = tuple(names.get(name, Any) for name in open_names)
+    return argument[values] if open_names else argument  # pyright: ignore[reportIndexIssue]  # only generics have them
 
 
 def left_over(annotation: Any, data: dict[Any, Any]) -> int:

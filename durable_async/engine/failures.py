@@ -65,6 +65,8 @@ async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:
         else:
             result = await spec.function()
         data = run.codec.encode(result, limit=run.limits.payload, what="output")
+        # An output that its readers could not have is this run's failure, not theirs.
+        run.decode(data, spec.output_type, "output")
     except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever a body raises is its outcome
         if not run.is_cancelled:
             return "failed", pack_error(error_info(error))

@@ -16,7 +16,8 @@ local retention_ms = ARGV[4]
 
 if redis.call('HGET', walks_key, item) ~= cursor then return { STATUS.STALE } end
 -- The run has expired and its id was started again: what is listed now are the children of the living one.
-local parent_status = redis.call('HGET', parent_key, 'status')
+-- What is no record lives no more than one that is gone.
+local parent_status = redis.pcall('HMGET', parent_key, 'status')[1]
 if parent_status and not TERMINAL[parent_status] then
   redis.call('HDEL', walks_key, item)
   return { STATUS.DONE }
