@@ -113,12 +113,14 @@ class Session:
 
     async def leave(self) -> None:
         """Closes with the last call."""
-        self._entered -= 1
+        self._entered = max(0, self._entered - 1)
         if self._entered > 0:
             return
         listener, caller, transport = self._listener, self._caller, self._transport
         self._listener = self._caller = self._transport = self._store = None
         self._lock = None
+        if os.getpid() != self._pid:
+            return  # in a forked child: connection and stream are its parent's
         if listener is not None:
             await listener.close()
         if caller is not None:
