@@ -143,6 +143,7 @@ class Durable(Serving):
             retention_ms=self._retention_ms if keep is None else to_ms(keep, "retention"),
             delay_ms=delay_ms(delay, at),
             client=listener.client_id,
+            token=secrets.token_hex(8) if on_conflict == "raise" else "",
             version=spec.version,
         )
         await listener.ensure()
@@ -291,7 +292,9 @@ class Durable(Serving):
         """
         check_run_id(id)
         text = f"terminated: {check_reason(reason)}"
-        did, clients = await self._session.store.settle_run(id, "terminate", "cancelled", text.encode())
+        did, clients = await self._session.store.settle_run(
+            id, "terminate", "cancelled", text.encode(), token=secrets.token_hex(8)
+        )
         self._tell(clients, id, text)
         return did
 

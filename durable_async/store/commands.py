@@ -38,6 +38,8 @@ class NewRun:
     depth: int = 0
     notify: bool = False
     cleanup: bool = False
+    token: str = ""
+    """Whose start it is, if the caller must know: a repeat after a lost reply gets the first answer."""
 
     def fields(self) -> bytes:
         """The record's unchanging fields, packed for the script."""
@@ -53,6 +55,8 @@ class NewRun:
             values += ["client", self.client]
         if self.version is not None:
             values += ["version", self.version]
+        if self.token:
+            values += ["token", self.token]
         return pack_flat(values)
 
 

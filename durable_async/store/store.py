@@ -67,7 +67,7 @@ class Store:
         """
         k = self.keys
         keys = (k.run_prefix + run.id, k.journal_prefix + run.id, k.queue_prefix + run.queue, k.timers, k.index)
-        args = (self.given_now, run.id, run.fields(), run.start, run.delay_ms)
+        args = (self.given_now, run.id, run.fields(), run.start, run.delay_ms, run.token)
         reply: list[Any] = await self.caller.call(_start.call(keys, args), deadline_s=self.deadline_s)
         return reply
 
@@ -198,9 +198,10 @@ class Store:
                 raise RunNotFound(f"no run has the id {id!r}")
 
     async def settle_run(
-        self, id: str, cause: str, status: str, payload: bytes, *, crash_limit: int = 0
+        self, id: str, cause: str, status: str, payload: bytes, *, crash_limit: int = 0, token: str = ""
     ) -> tuple[bool, str]:
-        """Ends a run that its owner does not end; `cause` is `terminate`, `grace` or `poison`.
+        """Ends a run that its owner does not end; `cause` is `terminate`, `grace` or `poison`. A repeat with the same
+        token gets the first answer.
 
         Returns: whether this call ended it, and the clients that wait for it.
 
@@ -211,7 +212,7 @@ class Store:
         while True:
             standing = await self.standing(id)
             keys, parent = self._outside(id, standing)
-            args = (self.given_now, id, cause, status, payload, standing.owner, *parent, crash_limit)
+            args = (self.given_now, id, cause, status, payload, standing.owner, *parent, crash_limit, token)
             reply = await self._call("settle_run", keys, args)
             if reply[0] == Answer.OK:
                 return True, _text(reply[2])

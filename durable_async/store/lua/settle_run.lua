@@ -3,7 +3,7 @@
 -- Returns: {OK, now, waiting clients} | {DONE}: it had ended, or the cause is void | {GONE}
 --   | {RETRY}: the owner changed.
 -- Writes: run, journal, inbox, timers, walks, streams; the parent's run, inbox and streams. A void grace timer.
--- Repeat-safe: a second call finds the run terminal.
+-- Repeat-safe: a second call finds the run terminal; with a token it gets the first answer.
 -- Wakes: the parent; the owner is nudged.
 local run_key = KEYS[1]
 local journal_key = KEYS[2]
@@ -21,6 +21,7 @@ local owner = ARGV[6]
 local parent_id = ARGV[7]
 local parent_owner = ARGV[8]
 local crash_limit = ARGV[9]
+local token = ARGV[10]
 --- @include "lib/now"
 --- @include "lib/ending"
 
@@ -28,6 +29,8 @@ local run = read_run(run_key)
 if not run or TERMINAL[run.status] then
   -- A grace timer that outlived its run would be handed out for ever.
   if cause == 'grace' then redis.call('ZREM', timers_key, 'g' .. id) end
+  -- A repeat after a lost reply: this very call has ended it.
+  if run and token ~= '' and run.ended_by == token then return { STATUS.OK, now_ms(given_now), run.client } end
   return { run and STATUS.DONE or STATUS.GONE }
 end
 if run.owner ~= owner then return { STATUS.RETRY } end
@@ -56,14 +59,18 @@ local keys = {
   worker = run.owner ~= '' and worker_key or nil, queue = queue_key,
 }
 local plan = plan_end_from_outside(keys, run, parent)
+local set = {}
+if token ~= '' then set = { 'ended_by', token } end
 if run.kids == 0 then
-  end_from_outside(now, keys, id, plan, status, payload, {})
+  end_from_outside(now, keys, id, plan, status, payload, set)
 else
   -- The payload of a failure is no text: children are told a reason.
   redis.call('HLEN', walks_key)
   local reason = payload
   if status ~= 'cancelled' then reason = 'parent ' .. id .. ' ended: ' .. status end
-  end_from_outside(now, keys, id, plan, status, payload, { 'cancel', reason, 'cancel_kids', run.kids })
+  local n = #set
+  set[n + 1], set[n + 2], set[n + 3], set[n + 4] = 'cancel', reason, 'cancel_kids', run.kids
+  end_from_outside(now, keys, id, plan, status, payload, set)
   redis.call('HSET', walks_key, (cause == 'terminate' and 't' or 'x') .. id, 0)
 end
 return { STATUS.OK, now, run.client }

@@ -1,7 +1,7 @@
 -- Starts a run, or joins the one that has its id.
 -- Returns: {OK, now} | {EXISTS, workflow, digest, status}
 -- Writes: run, journal, queue entry or timer, index.
--- Repeat-safe: the second call finds the id and joins it.
+-- Repeat-safe: the second call finds the id and joins it; with a token it gets the first answer.
 -- Wakes: whoever reads the queue.
 local run_key = KEYS[1]
 local journal_key = KEYS[2]
@@ -13,12 +13,17 @@ local id = ARGV[2]
 local fields_packed = ARGV[3]
 local record = ARGV[4]
 local delay_ms = ARGV[5]
+local token = ARGV[6]
 --- @include "lib/now"
 --- @include "lib/create"
 
 -- Two clients racing for one id: the first creates, every other one is told what is there.
-local old = redis.call('HMGET', run_key, 'status', 'workflow', 'digest')
-if old[1] then return { STATUS.EXISTS, old[2], old[3], old[1] } end
+local old = redis.call('HMGET', run_key, 'status', 'workflow', 'digest', 'token')
+if old[1] then
+  -- The reply to this very call was lost: what is there is its own doing.
+  if token ~= '' and old[4] == token then return { STATUS.OK, now_ms(given_now) } end
+  return { STATUS.EXISTS, old[2], old[3], old[1] }
+end
 
 local now, fields, delay = now_ms(given_now), cmsgpack.unpack(fields_packed), tonumber(delay_ms)
 redis.call('ZCARD', index_key)
