@@ -252,6 +252,8 @@ class Intake:
             self._damaged(held, str(error), claimed.epoch)
             return
         self._runs.take_over(held, nonce, claimed, spec)
+        # A nudge that came meanwhile found no run here, and its message is not in the claim's answer.
+        self._runs.nudged(held.run_id)
 
     def _resume(self, batch: list[tuple[Resident, Held]]) -> None:
         def resumed(reply: Any) -> None:
@@ -269,6 +271,9 @@ class Intake:
 
     def _resumed(self, resident: Resident, held: Held, answer: list[Any]) -> None:
         resident.is_out = False
+        if resident.is_dropped:
+            # Let go while the call was under way: its slot is free, and reconciliation finds its entry.
+            return
         if answer[0] == Answer.OK:
             self._runs.resumed(resident, answer[1])
             return

@@ -137,6 +137,7 @@ class Worker:
             ("queues", self._queue_reader.run()),
             ("timers", self._keep("timers", self._timers.run)),
             ("housekeeping", self._keep("housekeeping", self._housekeeping)),
+            ("lease", self._keep("lease", self._judge_itself)),
         ):
             self._tasks.append(loop.create_task(coroutine, name=f"durable-{name}"))
 
@@ -272,13 +273,12 @@ class Worker:
                 await asyncio.sleep(1.0)
 
     async def _housekeeping(self) -> None:
-        """Recovery, self-judgement and tidying, a few times per lease."""
+        """Recovery and tidying, a few times per lease."""
         lease = self.settings.lease
         last_reconcile = monotonic()
         while not self._is_stopping:
             await asyncio.sleep(lease / 5)
             if self._heartbeat.is_lost:
-                self._let_go()
                 continue
             try:
                 await self._reaper.sweep()
@@ -288,6 +288,13 @@ class Worker:
                     await self._reaper.reconcile(self._streams)
             except (ServerError, StoreUnavailable) as error:
                 log.error("a sweep failed and is tried again: %s", error)
+
+    async def _judge_itself(self) -> None:
+        """Lets runs go once the lease is over; apart from housekeeping, which waits while the store gives no answer."""
+        while not self._is_stopping:
+            await asyncio.sleep(self.settings.lease / 5)
+            if self._heartbeat.is_lost:
+                self._let_go()
 
     def _let_go(self) -> None:
         running = [r for r in self.runner.residents if not r.is_parked]
@@ -366,6 +373,9 @@ class Worker:
 
     async def _leave(self) -> None:
         runner = self.runner
+        # A read still blocked at the server would be served after this worker has looked for the last time.
+        for transport in self._transports[1:]:
+            await transport.close()
         await runner.background.wait()
         runner.outbox.flush()
         key = self._keys.worker(self.id)
