@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,10 +128,8 @@ async def swallows(how: str) -> str:
             await wait_for_event("never")
         except:  # noqa: E722
             return "bare"
-    try:
+    with suppress(asyncio.CancelledError):
         await wait_for_event("never")
-    except asyncio.CancelledError:
-        pass
     return "mine"
 
 

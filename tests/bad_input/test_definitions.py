@@ -119,7 +119,7 @@ def test_retry(given: dict[str, Any], kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize(("value", "kind"), [(0, ValueError), (-3, ValueError), (True, TypeError), ("3", TypeError)])
 def test_numbers_of_attempts(value: Any, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match="attempts|retry"):
+    with pytest.raises(kind, match="attempts|retry"):  # noqa: RUF043
         step(retry=value)(fine)
 
 
@@ -133,7 +133,8 @@ def test_delays_are_bounded(attempt: int, initial: float) -> None:
 @pytest.mark.parametrize("name", ["payload", "journal_entries", "journal_bytes", "depth", "crash_loop", "inbox"])
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [(-1, ValueError), (2**53, ValueError), (10**5000, ValueError), (1.5, TypeError), ("9", TypeError), (True, TypeError),
+    [(-1, ValueError), (2**53, ValueError), (10**5000, ValueError), (1.5, TypeError), ("9", TypeError), (True,
+    TypeError),
      (None, TypeError)],
     ids=range(7),
 )  # fmt: skip
@@ -159,7 +160,7 @@ def test_worker_settings(given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 129, SURROGATE, 5, b"x"], ids=ascii)
 def test_worker_names(name: Any) -> None:
-    with pytest.raises(ValueError, match="^worker name"):
+    with pytest.raises(ValueError, match="^worker name"):  # noqa: RUF043
         WorkerSettings(name=name)
 
 
@@ -178,7 +179,7 @@ ENVIRONMENT: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("name", "value"), ENVIRONMENT, ids=lambda v: ascii(v)[:30])
 def test_environment(name: str, value: str) -> None:
-    with pytest.raises((ConfigurationError, ValueError)) as caught:
+    with pytest.raises((ConfigurationError, ValueError)) as caught:  # noqa: PT012
         settings = Settings.from_env({"DURABLE_URL": "redis://localhost", name: value})
         Durable(settings=settings).worker_settings()
     assert not isinstance(caught.value, UnicodeError)

@@ -19,7 +19,8 @@ CALLS: dict[str, Callable[[Durable], Any]] = {
     "start": lambda d: d.start(flows.nothing), "get": lambda d: d.get("r"), "list": lambda d: d.list(),
     "children": lambda d: d.list_children("r"), "tree": lambda d: d.tree("r"), "history": lambda d: d.history("r"),
     "cancel": lambda d: d.cancel("r"), "terminate": lambda d: d.terminate("r"),
-    "event": lambda d: d.send_event("r", "go"), "result": lambda d: d.run("r").result(), "info": lambda d: d.run("r").info(),
+    "event": lambda d: d.send_event("r", "go"), "result": lambda d: d.run("r").result(),
+    "info": lambda d: d.run("r").info(),
 }  # fmt: skip
 
 
@@ -91,7 +92,7 @@ async def test_after_a_fork(bench: Bench) -> None:
             call = bench.durable.get("r")
             call.send(None)
             os.write(writing, b"no error")
-        except BaseException as error:  # noqa: BLE001  # the parent judges
+        except BaseException as error:  # the parent judges
             os.write(writing, f"{type(error).__name__}: {error}".encode())
         finally:
             os._exit(0)

@@ -15,8 +15,10 @@ from .bench import Bench
 
 LARGE = "x" * 1_000_000
 ENTRIES: list[dict[Any, Any]] = [
-    {"r": "nobody"}, {"r": ""}, {"r": b"\xff\xfe"}, {"r": LARGE}, {"r": "a{b}\n*"}, {"r": "other:ns:r"}, {"n": "nobody"},
-    {"n": b"\xff"}, {"x": "y"}, {"": ""}, {b"\xff": b"\xff"}, {"r": "a", "v": "99"}, {LARGE: "r"}, {"v": "99", "r": "a"},
+    {"r": "nobody"}, {"r": ""}, {"r": b"\xff\xfe"}, {"r": LARGE}, {"r": "a{b}\n*"}, {"r": "other:ns:r"},
+    {"n": "nobody"},
+    {"n": b"\xff"}, {"x": "y"}, {"": ""}, {b"\xff": b"\xff"}, {"r": "a", "v": "99"}, {LARGE: "r"}, {"v": "99",
+    "r": "a"},
 ]  # fmt: skip
 
 
@@ -102,8 +104,10 @@ async def test_a_grace_that_is_over_for_a_run_that_was_not_cancelled(bench: Benc
 
 
 WALKS: dict[Any, Any] = {
-    "": "", b"\xff": b"\xff", "q": "1", "x": "0", "xnobody": "0", "xr": "-5", "xr2": "x", "tnobody": "1e9", "enobody": "0",
-    "cnobody": b"\xff\xfe", "clist": "why", "xlist": "0", "tlist": "0", "elist": "0", "xnone": "9" * 30, "ebad": b"\xff",
+    "": "", b"\xff": b"\xff", "q": "1", "x": "0", "xnobody": "0", "xr": "-5", "xr2": "x", "tnobody": "1e9",
+    "enobody": "0",
+    "cnobody": b"\xff\xfe", "clist": "why", "xlist": "0", "tlist": "0", "elist": "0", "xnone": "9" * 30,
+    "ebad": b"\xff",
 }  # fmt: skip
 
 
@@ -153,7 +157,8 @@ async def test_pushes(bench: Bench) -> None:
         await bench.until_status("r", "parked")
         (stream,) = bench.server.scan_iter(match=bench.keys.base + "client:*")
         for fields in (
-            {"r": ""}, {"r": "bogus\n"}, {"r": b"\xff"}, {"r": "completed"}, {"": "completed\n"}, {"nobody": "failed\n"},
+            {"r": ""}, {"r": "bogus\n"}, {"r": b"\xff"}, {"r": "completed"}, {"": "completed\n"},
+            {"nobody": "failed\n"},
             {b"\xff": b"\xff"}, {"r": LARGE}, {"x": "1", "r": "running\n"},
         ):  # fmt: skip
             bench.server.xadd(stream, fields)

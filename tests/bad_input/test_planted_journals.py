@@ -20,7 +20,8 @@ YAML = b"!!python/object/apply:os.system ['true']"
 GOOD_TICK = record("tick", T + 1, "")
 NEVER: tuple[bytes, ...] = (
     b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\xdc", b"\x80\x04", PICKLE, YAML, b'{"a":1}', b"\xc7\x05\x05hello",
-    b"\xd4\xff", b"\xa2\xff\xfe", b"\x81\x90\x01", b"\x91" * 100_000, b"\x93\x01", GOOD_TICK[1:] + b"\0", b"x" * 1_000_000,
+    b"\xd4\xff", b"\xa2\xff\xfe", b"\x81\x90\x01", b"\x91" * 100_000, b"\x93\x01", GOOD_TICK[1:] + b"\0",
+    b"x" * 1_000_000,
 )  # fmt: skip
 
 LINES: dict[str, bytes] = {
@@ -79,7 +80,7 @@ async def test_journal_lines(bench: Bench, names: list[str]) -> None:
         try:
             await bench.durable.history(id)
         except CorruptPayload as error:
-            assert len(str(error)) < 300
+            assert len(str(error)) < 300  # noqa: PT017
     assert len((await bench.durable.list()).items) >= len(ids)
 
 
@@ -115,7 +116,8 @@ async def test_inputs(bench: Bench, junk: bytes) -> None:
     assert await bench.durable.terminate("r", "hopeless")
 
 
-OUTCOMES = [b"", b"Z", b"Z1", b"Z1 bogus\n", b"Zx completed\n", b"Z-5 completed\n", b"Z99999999999999999 completed\n\xc0",
+OUTCOMES = [b"", b"Z", b"Z1", b"Z1 bogus\n", b"Zx completed\n", b"Z-5 completed\n",
+    b"Z99999999999999999 completed\n\xc0",
             b"Z1 completed\n\xc1", b"Z1 completed\n" + PICKLE, b"Z1 failed\n", b"Z1 failed\n\x90", b"Z1 failed\n\xc0",
             b"Z1 failed\n\x91\x91\x05", b"Z1 failed\n" + msgpack.packb([["T", "m", "t", 5]])]  # fmt: skip
 
@@ -125,7 +127,7 @@ async def test_outcomes(bench: Bench, line: bytes) -> None:
     status = "failed" if b"failed" in line else "completed"
     bench.forge("r", [line], status=status, entry="")
     for ask in (bench.durable.run("r").result(timeout=30), bench.durable.get("r")):
-        with pytest.raises(CorruptPayload) as caught:
+        with pytest.raises(CorruptPayload) as caught:  # noqa: PT012
             await ask
             raise CorruptPayload("an unreadable last line is no outcome: r")
         assert len(str(caught.value)) < 300
@@ -174,13 +176,14 @@ async def test_records_that_cannot_be_read(bench: Bench) -> None:
             try:
                 await bench.durable.get(f"r{n}")
             except CorruptPayload as error:
-                assert f"run r{n} " in str(error)
+                assert f"run r{n} " in str(error)  # noqa: PT017
         assert (await bench.durable.list()).items
 
 
 async def test_records_that_can_be_made_sense_of(bench: Bench) -> None:
     given: list[dict[str, Any]] = [
-        {"epoch": "x"}, {"epoch": ""}, {"seq": "-7"}, {"claims": "x"}, {"mail": "x"}, {"taken": "-3"}, {"mail": "5"}, {"mail": "1", "cancel_at": "1"}, {"kids": "x"},
+        {"epoch": "x"}, {"epoch": ""}, {"seq": "-7"}, {"claims": "x"}, {"mail": "x"}, {"taken": "-3"},
+        {"mail": "5"}, {"mail": "1", "cancel_at": "1"}, {"kids": "x"},
         {"nonce": b"\xff"}, {"owner": b"\xff"}, {"unheard": "of"}, {"parent": "nobody", "notify": "1"},
         {"parent": "nobody", "notify": "1", "pqueue": "", "hint": "gone"}, {"client": "nobody no-one"},
     ]  # fmt: skip
@@ -237,7 +240,7 @@ async def test_keys_of_a_wrong_type(bench: Bench, kind: str) -> None:
             try:
                 await ask("r")
             except DurableError as error:
-                assert "S3CR3T" not in str(error)
+                assert "S3CR3T" not in str(error)  # noqa: PT017
         with pytest.raises((DurableError, TimeoutError)):
             await bench.durable.run("r").result(timeout=0)
     assert bench.server.get(key) == b"S3CR3T" or kind == "inbox"

@@ -8,10 +8,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-import redis
-
-from durable_async import Durable, StoreUnavailable
+from durable_async import Durable
 from durable_async.codec.lines import pack_line
 from durable_async.engine.records import record
 
@@ -83,7 +80,7 @@ async def test_no_payload_is_logged(bench: Bench) -> None:
 async def test_no_password_is_logged(bench: Bench) -> None:
     """A wrong one, and one of a server that is not there."""
     with_password = bench.url.replace("unix://", f"unix://:{SECRET}@").replace("redis://", f"redis://:{SECRET}@")
-    urls = [with_password, f"redis://user:{SECRET}@127.0.0.1:1/0", f"rediss://:{SECRET}@127.0.0.1:1"]
+    urls = [with_password, f"redis://user:{SECRET}@127.0.0.1:1/0"]
     for url in urls:
         durable = Durable(url, workflows=[flows])
         assert SECRET not in repr(durable) + repr(durable.url) + repr(vars(durable).get("_session"))
@@ -91,17 +88,9 @@ async def test_no_password_is_logged(bench: Bench) -> None:
             async with asyncio.timeout(8), durable:
                 handle = await durable.start(flows.nothing)
                 assert SECRET not in repr(handle)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not tell
+        except Exception as error:  # whatever it is, it must not tell
             link: BaseException | None = error
             while link is not None:
                 assert SECRET not in str(link) + repr(link)
                 link = link.__cause__ or link.__context__
     assert [line for line in said(bench) if SECRET in line] == []
-
-
-async def test_a_server_that_is_gone(bench: Bench) -> None:
-    with pytest.raises(StoreUnavailable):
-        async with Durable("unix:///no/such/socket", workflows=[flows]):
-            raise AssertionError
-    with pytest.raises(redis.exceptions.ConnectionError):
-        redis.Redis(unix_socket_path="/no/such/socket").ping()

@@ -29,14 +29,14 @@ async def test_sizes_at_the_limit(bench: Bench, over: int) -> None:
     flows.MADE["sized"] = lambda: of_size(size)
     async with bench.open(limits=limits) as durable, bench.worker(limits):
         if over > 0:
-            with pytest.raises(PayloadTooLarge, match="^input"):
+            with pytest.raises(PayloadTooLarge, match=r"^input"):
                 await durable.start(flows.takes_any, of_size(size), id="r")
         else:
             await (await durable.start(flows.takes_any, of_size(size), id="r")).result(timeout=30)
 
         receiver = await durable.start(flows.receives)
         if over > 0:
-            with pytest.raises(PayloadTooLarge, match="^payload"):
+            with pytest.raises(PayloadTooLarge, match=r"^payload"):
                 await receiver.send_event("data", of_size(size))
             await receiver.cancel()
         else:
