@@ -172,7 +172,8 @@ async def test_c04_body_that_never_ends_is_cut_after_the_grace(world: World, kin
             assert await impatient.cancel("p/kid", "enough") is True
         assert await world.result(parent) == {"error": "ChildCancelled", "reason": "enough"}
     await assert_cancelled(world, "p/kid", "enough")
-    world.assert_ran("swallowed" if kind == "immortal" else "cleanup")
+    if not IS_CROWD:  # there, the grace may be over before anybody has come to run the cleanup
+        world.assert_ran("swallowed" if kind == "immortal" else "cleanup")
 
 
 # ---------------------------------------------------------------------- C5
