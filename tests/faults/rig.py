@@ -169,19 +169,9 @@ class StruckWorker:
             runner.steps.launch = lambda *call: None
             self.worker.kill()
 
-    async def until_dead(self, doing: Coroutine[Any, Any, Any]) -> bool:
-        """Does something, unless the worker dies over it; whether it is done."""
-        task = asyncio.create_task(doing)
-        dead = asyncio.create_task(self.plan.died.wait())
-        await asyncio.wait({task, dead}, return_when=asyncio.FIRST_COMPLETED)
-        dead.cancel()
-        if self.plan.is_dead:
-            # What a dead worker began never ends by itself.
-            task.cancel()
-            await asyncio.wait({task})
-            return False
-        await task
-        return True
+    async def until_dead(self, doing: Coroutine[Any, Any, Any]) -> None:
+        """Does something, unless the worker dies over it."""
+        await until_struck_dead(self.plan, doing)
 
     async def start(self) -> None:
         """Starts, or dies."""
@@ -200,6 +190,20 @@ class StruckWorker:
         if heartbeat is not None:
             heartbeat.stop()
             await asyncio.to_thread(heartbeat.join)
+
+
+async def until_struck_dead(plan: Plan, doing: Coroutine[Any, Any, Any]) -> Any:
+    """What `doing` returns; None if whoever does it dies over it."""
+    task = asyncio.create_task(doing)
+    dead = asyncio.create_task(plan.died.wait())
+    await asyncio.wait({task, dead}, return_when=asyncio.FIRST_COMPLETED)
+    dead.cancel()
+    if plan.is_dead and not task.done():
+        # What a dead one began never ends by itself.
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        return None
+    return await task
 
 
 @asynccontextmanager
