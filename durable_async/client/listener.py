@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from durable_async.engine.records import LETTERS, Outcome, parse_outcome
-from durable_async.errors import CorruptPayload, RunNotFound, StoreUnavailable
+from durable_async.errors import ConfigurationError, CorruptPayload, RunNotFound, StoreUnavailable
 from durable_async.store.connect import ConnectionSpec
 from durable_async.store.errors import ConnectionLost, ServerError
 from durable_async.store.status import Answer
@@ -78,7 +78,12 @@ class Listener:
             self._transport = await open_transport(
                 self._spec, role="client-results", reply_timeout_s=2 * BLOCK_MS / 1000 + 5
             )
-            await self._touch()
+            try:
+                await self._touch()
+            except BaseException:
+                transport, self._transport = self._transport, None
+                await transport.close()
+                raise
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._read()), loop.create_task(self._look())]
 
@@ -119,9 +124,7 @@ class Listener:
             waiter.settle(outcome)
 
     async def _touch(self) -> None:
-        key = self._store.keys.client(self.client_id)
-        await self._store.caller.call(("XADD", key, "MAXLEN", "~", 1000, "*", "", ""))
-        await self._store.caller.call(("EXPIRE", key, STREAM_TTL_S))
+        await self._store.open_client(self.client_id, 1000 * STREAM_TTL_S)
 
     async def _read(self) -> None:
         key = self._store.keys.client(self.client_id)
@@ -140,7 +143,7 @@ class Listener:
                         self._pushed(pairs)
             except ConnectionLost:
                 await asyncio.sleep(0.2)
-            except (ServerError, StoreUnavailable) as error:
+            except (ServerError, StoreUnavailable, ConfigurationError) as error:
                 log.warning("waiting for results was interrupted: %s", error)
                 await asyncio.sleep(1.0)
 
@@ -165,7 +168,7 @@ class Listener:
                     except (RunNotFound, CorruptPayload) as error:
                         if not waiter.future.done():
                             waiter.fail(error)
-                    except (ServerError, StoreUnavailable) as error:
+                    except (ServerError, StoreUnavailable, ConfigurationError) as error:
                         log.warning("looking for the end of run %s failed: %s", waiter.id, error)
 
     async def close(self) -> None:

@@ -247,6 +247,10 @@ class Store:
         reply: list[Any] = await self._call("subscribe_client", keys, (client,))
         return reply
 
+    async def open_client(self, client: str, ttl_ms: int) -> None:
+        """Makes a client's stream, or keeps it for another while."""
+        await self._call("open_client", (self.keys.client(client),), (ttl_ms,))
+
     # ------------------------------------------------------------------ entries and streams
 
     def source_key(self, entry: str, worker: str, queue: str) -> str:

@@ -239,6 +239,11 @@ async def subscribe(world: World) -> None:
     await world.store.subscribe_client("r", "c1")
 
 
+async def open_client(world: World) -> None:
+    world.caller.is_dry = True
+    await world.store.open_client("c1", 1_000)
+
+
 async def purge(world: World) -> None:
     await world.start("a")
     await world.start("b")
@@ -254,7 +259,7 @@ CASES: dict[str, Prepare] = {
         start, start_delayed, claim, resume, commit_go, commit_park, commit_end, commit_end_nudging,
         commit_end_of_root, commit_under_cancel, cancel, cancel_never_started, settle, settle_root, event_wakes,
         event_nudges, release, release_delayed, release_garbage, fire, fire_delayed, poll, expire, advance, close, drop,
-        ack, subscribe, purge,
+        ack, subscribe, open_client, purge,
     )
 }  # fmt: skip
 
