@@ -66,7 +66,9 @@ async def test_o09_timeout_raises(world: World) -> None:
 
 async def test_o09_timeout_cancels_the_tree_of_the_child(world: World) -> None:
     async with world.workers():
-        handle = await start(world, flows.times_out, value="late")
+        # Long enough for the tree to be there, also if workers die meanwhile.
+        handle = await start(world, flows.times_out, value="late", timeout=8 if IS_CROWD else 1)
+        await world.until_status("p/kid/leaf", "waiting")
         await world.until_status("p/kid/leaf", "cancelled")
         await end(world, handle)
     kid, leaf = await world.durable.get("p/kid"), await world.durable.get("p/kid/leaf")
