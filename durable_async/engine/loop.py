@@ -48,7 +48,7 @@ __all__ = ["Abandoned", "DeterministicLoop"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-MAX_CALLBACKS: Final = 1_000_000
+MAX_CALLBACKS: Final = 300_000
 """Callbacks in one call of `run_ready` or `advance` after which the body is taken to spin."""
 
 _SEED_SHIFT: Final = 40

@@ -40,7 +40,7 @@ class Reason:
 def raised(exc: BaseException) -> BaseException:
     try:
         raise exc
-    except BaseException as caught:  # noqa: BLE001  (it is the one just raised)
+    except BaseException as caught:
         return caught
 
 

@@ -346,10 +346,14 @@ def recoveries(book: Book) -> list[float]:
 
 
 def figures_of(book: Book) -> tuple[int, list[float]]:
-    """How many steps began again without a failed attempt, and `recoveries`."""
-    begins = book.lines("begin")
-    steps = {(line["run"], line["step"]) for line in begins}
-    return len(begins) - len(steps) - len(book.lines("raise")), recoveries(book)
+    """How many executions of steps had been begun before and had not failed by themselves, and `recoveries`.
+
+    Counted per step: one begun n times of which m raised was run again n - m - 1 times without its own fault; a step whose
+    last attempt raised (its retry was cancelled) was not.
+    """
+    begun = Counter((line["run"], line["step"]) for line in book.lines("begin"))
+    raised = Counter((line["run"], line["step"]) for line in book.lines("raise"))
+    return sum(max(0, n - raised[step] - 1) for step, n in begun.items()), recoveries(book)
 
 
 def main(url: str, ledger: str) -> int:
