@@ -348,7 +348,7 @@ def recoveries(book: Book) -> list[float]:
 def figures_of(book: Book) -> tuple[int, list[float]]:
     """How many executions of steps had been begun before and had not failed by themselves, and `recoveries`.
 
-    Counted per step: one begun n times of which m raised was run again n - m - 1 times without its own fault; a step whose
+    Counted per step: one begun n times of which m raised was run again n - m - 1 times without its own fault; one whose
     last attempt raised (its retry was cancelled) was not.
     """
     begun = Counter((line["run"], line["step"]) for line in book.lines("begin"))
