@@ -105,7 +105,7 @@ def test_code_that_swallows_everything_cannot_spin() -> None:
         while True:
             try:
                 await asyncio.sleep(1)
-            except BaseException:  # noqa: BLE001  # the point
+            except BaseException:  # the point
                 count += 1
 
     loop = started(stubborn())

@@ -22,8 +22,8 @@ Measured, not promised. Every row ended with `tests/faults/invariants.py` findin
 `python -m tests.faults.report report.jsonl`; a seed by `DURABLE_FAULTS_SEED`, a server by `DURABLE_SERVER_BIN`.
 
 *Runs*: in D2 and D23 scenarios (a tree each) struck at one call, elsewhere workflow runs. *Steps again*: executions of
-a step beyond its first that no failed attempt asked for. *Recovery*: from a fault to the next beginning of a step it cut,
-in seconds; leases are 0.7 s (D2), 1 s (D1, D3), 4 s (D7, D14, D21).
+a step beyond its first that no failed attempt asked for. *Recovery*: from a fault to the next beginning of a step it
+cut, in seconds; leases are 0.7 s (D2), 1 s (D1, D3), 4 s (D7, D14, D21).
 
 | row | variant | rounds | seeds | runs | faults | steps again | recovery p50 | max |
 |---|---|---|---|---|---|---|---|---|
