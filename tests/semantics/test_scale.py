@@ -22,14 +22,14 @@ PATIENCE_S = 150.0
 
 @pytest.mark.slow
 async def test_o16_ten_thousand_children_in_input_order(
-    world: World, shared_server: EphemeralServer, record_property: Any
+    world: World, shared_server: EphemeralServer, record_testsuite_property: Any
 ) -> None:
     async with world.workers():
         handle = await world.durable.start(flows.fans_out, MANY, id="p")
         assert await world.result(handle, patience_s=PATIENCE_S) == [n * n for n in range(MANY)]
         await world.settled(patience_s=PATIENCE_S)
-    record_property("peak_kib_of_this_process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    record_property("peak_kib_of_the_server", _peak_kib(shared_server.pid))
+    record_testsuite_property("o16_peak_kib_of_this_process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    record_testsuite_property("o16_peak_kib_of_the_server", _peak_kib(shared_server.pid))
     assert world.raw.zcard(world.keys.children("p")) == MANY
 
 
