@@ -306,6 +306,18 @@ class Retry:
             return False
         return isinstance(error, self.retry_on) and not isinstance(error, self.never_on)
 
+    def allows_named(self, type_name: str) -> bool:
+        """As `allows`, for an exception of which only the bare class name is known: names are compared.
+
+        `Exception` in `retry_on` stands for any; of other classes, subclasses are not recognised.
+        """
+
+        def named(kinds: tuple[type[BaseException], ...] | type[BaseException]) -> bool:
+            kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+            return any(k in (Exception, BaseException) or k.__name__ == type_name for k in kinds)
+
+        return type_name != NonRetryable.__name__ and named(self.retry_on) and not named(self.never_on)
+
     def delay_ms(self, attempt: int, spread: float) -> int:
         """The wait after attempt number `attempt`, in milliseconds; `spread` is a random number in 0..1."""
         longest = to_ms(self.maximum)

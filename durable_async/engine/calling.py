@@ -7,14 +7,16 @@ up (its last awaiter left: it is cancelled, and what it still says is dropped).
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from durable_async.engine.children import Child, child_id
-from durable_async.engine.failures import child_error
+from durable_async.engine.failures import child_error, unpack_error
 from durable_async.engine.records import Entry, Kind, NewChild, record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import ChildTimeout, CorruptPayload, WorkflowDepthExceeded
-from durable_async.types import RAISE
+from durable_async.types import RAISE, Retry, to_ms
 
 if TYPE_CHECKING:
     from durable_async.engine.run import Run
@@ -30,6 +32,7 @@ def issue_child(
     awaited: bool,
     on_close: str,
     delay_ms: int = 0,
+    retry: Retry | None = None,
 ) -> Child:
     """The child of this call: the one its ref names, or a new one.
 
@@ -53,13 +56,45 @@ def issue_child(
             id=run.identity.id,
         )
     id = child_id(run.identity.id, ref)
-    child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close)
+    child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close, retry=retry, first_ms=run.now_ms)
     run.children.add(child)
-    identity = f"child:{ref}"
-    new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, run.is_cancelled)
-    line = record(Kind.CHILD, run.now_ms, identity, id, spec.name, digest, int(awaited))
-    run.issue(identity, Entry("R", line, create=new))
+    mode = ("c" if run.is_cancelled else "") + ("k" if run.identity.attempt > 1 else "")
+    new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, mode)
+    _create(run, child, new, f"child:{ref}")
+    if retry is not None:
+        child.new = new
     return child
+
+
+def _create(run: Run, child: Child, new: NewChild, identity: str) -> None:
+    line = record(Kind.CHILD, run.now_ms, identity, child.id, child.workflow, child.digest, int(new.notify))
+    run.issue(identity, Entry("R", line, create=new))
+
+
+def is_retried(run: Run, child: Child, payload: bytes) -> bool:
+    """Whether a child that has just failed is run again under its id; if so, its awaiters go on waiting.
+
+    The attempt starts after the policy's delay, a timer of this run. Its jitter comes from the run and the ref, so that a
+    replay sees the same time. The exception is known as data only: its types are told by their names.
+    """
+    policy = child.retry
+    if policy is None or child.new is None or child.attempt >= policy.max_attempts:
+        return False
+    if not policy.allows_named(unpack_error(payload).type):
+        return False
+    delay_ms = policy.delay_ms(child.attempt, Random(f"{run.identity.id}:{child.ref}:{child.attempt}").random())
+    if policy.max_elapsed is not None and run.now_ms + delay_ms - child.first_ms > to_ms(policy.max_elapsed):
+        return False
+    child.attempt += 1
+    run.loop.call_later(delay_ms / 1000, _run_again, run, child)
+    return True
+
+
+def _run_again(run: Run, child: Child) -> None:
+    if child.given_up or child.cancel_asked or child.new is None:
+        return
+    new = replace(child.new, attempt=child.attempt, mode=child.new.mode + "a", delay_ms=0)
+    _create(run, child, new, f"child:{child.ref}#{child.attempt}")
 
 
 async def await_child(

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from durable_async.engine.records import NewChild
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import RefConflict
-from durable_async.types import check_name
+from durable_async.types import Retry, check_name
 
 MAX_ID = 255
 """Characters of an id; a longer one is replaced by a hash below its root."""
@@ -37,6 +38,12 @@ class Child:
     payload: bytes = b""
     cancel_asked: str = ""
     """Why this run had it cancelled; empty if it did not."""
+    retry: Retry | None = None
+    """When it is run again under its id after it has failed."""
+    attempt: int = 1
+    first_ms: int = 0
+    new: NewChild | None = None
+    """What it was created from, if it may be run again."""
     given_up: bool = False
     """Its last awaiter left: what it still says is dropped, and its ref is spent."""
 
@@ -44,6 +51,13 @@ class Child:
     def is_settled(self) -> bool:
         """Whether this run has been told how it ended."""
         return self.letter != ""
+
+    def settle(self, letter: str, payload: bytes) -> None:
+        """It has ended, and will not be run again: who waits for it goes on."""
+        self.letter, self.payload = letter, payload
+        for future in self.waiters:
+            if not future.done():
+                future.set_result(None)
 
 
 def child_id(parent_id: str, ref: str) -> str:

@@ -180,8 +180,10 @@ class NewChild:
     notify: bool
     """Whether its end is told to the parent: it is awaited."""
     delay_ms: int = 0
-    cleanup: bool = False
-    """Asked for by code that had seen its run's cancel: not born cancelled."""
+    mode: str = ""
+    """Letters: `c` asked for by code that had seen its run's cancel, so not born cancelled; `k` the parent is a further
+    attempt and keeps what has completed; `a` a further attempt of the child."""
+    attempt: int = 1
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from durable_async.codec import Codec, convert
 from durable_async.codec.lines import pack_line
-from durable_async.engine.calling import close_children
+from durable_async.engine.calling import close_children, is_retried
 from durable_async.engine.children import Children
 from durable_async.engine.events import Mailbox
 from durable_async.engine.failures import outcome_of, pack_error
@@ -207,10 +207,8 @@ class Run:
             self.events.put(message.key, message.payload)
         else:
             child = self.children.by_id[message.key]
-            child.letter, child.payload = message.letter, message.payload
-            for future in child.waiters:
-                if not future.done():
-                    future.set_result(None)
+            if message.letter != "f" or not is_retried(self, child, message.payload):
+                child.settle(message.letter, message.payload)
         self.loop.run_ready()
 
     def step_returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:

@@ -37,7 +37,9 @@ class NewRun:
     parent_queue: str = ""
     depth: int = 0
     notify: bool = False
-    cleanup: bool = False
+    mode: str = ""
+    """Of a child: letters; `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt."""
+    attempt: int = 1
     token: str = ""
     """Whose start it is, if the caller must know: a repeat after a lost reply gets the first answer."""
 
@@ -51,6 +53,8 @@ class NewRun:
             values += ["depth", self.depth]
             if self.notify:
                 values += ["notify", "1"]
+            if self.attempt > 1:
+                values += ["attempt", self.attempt]
         if self.client:
             values += ["client", self.client]
         if self.version is not None:

@@ -117,7 +117,7 @@ class Store:
             keys += (k.children_prefix + id, k.index)
             for child in c.children:
                 keys += (k.run_prefix + child.id, k.journal_prefix + child.id, k.queue_prefix + child.queue)
-                args += (child.id, child.fields(), child.start, child.delay_ms, "1" if child.cleanup else "")
+                args += (child.id, child.fields(), child.start, child.delay_ms, child.mode)
         for child_id in c.awaits:
             keys += (k.run_prefix + child_id, k.journal_prefix + child_id)
             args.append(child_id)

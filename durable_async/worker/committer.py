@@ -54,5 +54,6 @@ def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
         parent_queue=resident.claimed.queue,
         depth=child.depth,
         notify=child.notify,
-        cleanup=child.cleanup,
+        mode=child.mode,
+        attempt=child.attempt,
     )

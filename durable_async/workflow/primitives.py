@@ -21,8 +21,10 @@ from durable_async.types import (
     ChildTimeoutType,
     Duration,
     RaiseType,
+    Retry,
     RunInfo,
     Status,
+    as_retry,
     brief,
     check_label,
     check_queue,
@@ -51,6 +53,7 @@ async def call_workflow(
     timeout_value: Any = ...,
     on_timeout: str = "cancel",
     queue: str | None = None,
+    retry: Retry | int | None = None,
 ) -> OutputT: ...
 @overload
 async def call_workflow(
@@ -61,6 +64,7 @@ async def call_workflow(
     timeout: Duration,
     on_timeout: str = "cancel",
     queue: str | None = None,
+    retry: Retry | int | None = None,
 ) -> OutputT | ChildTimeoutType: ...
 @overload
 async def call_workflow(
@@ -72,6 +76,7 @@ async def call_workflow(
     timeout_value: RaiseType,
     on_timeout: str = "cancel",
     queue: str | None = None,
+    retry: Retry | int | None = None,
 ) -> OutputT: ...
 @overload
 async def call_workflow(
@@ -83,6 +88,7 @@ async def call_workflow(
     timeout_value: V,
     on_timeout: str = "cancel",
     queue: str | None = None,
+    retry: Retry | int | None = None,
 ) -> OutputT | V: ...
 
 
@@ -95,6 +101,7 @@ async def call_workflow(
     timeout_value: Any = CHILD_TIMEOUT,
     on_timeout: str = "cancel",
     queue: str | None = None,
+    retry: Retry | int | None = None,
 ) -> Any:
     """Starts a child, parks until it has ended, and returns its output.
 
@@ -111,6 +118,10 @@ async def call_workflow(
         on_timeout: `cancel` (default) cancels the child's tree, `leave` lets it go on; its late result then stays
             readable on the child and never changes what was returned here.
         queue: where the child runs; by default the workflow's own queue.
+        retry: a `Retry`, or a number of attempts: a child that has failed is run again under its id, from a fresh
+            journal, as a new attempt; children of its own that had completed with the same input are kept. The
+            exception is known as data here, so `retry_on` and `never_on` are compared by class name, and subclasses are
+            not recognised. `timeout` bounds all attempts together. A cancelled child is not run again.
 
     Raises:
         ChildFailed, ChildCancelled: if the child ended without a result.
@@ -124,7 +135,16 @@ async def call_workflow(
     spec = _check_call(workflow, input, on_timeout)
     timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
     _check_value(run, timeout_value, CHILD_TIMEOUT)
-    child = calling.issue_child(run, spec, input, ref=ref, queue=_check_queue(queue), awaited=True, on_close="cancel")
+    child = calling.issue_child(
+        run,
+        spec,
+        input,
+        ref=ref,
+        queue=_check_queue(queue),
+        awaited=True,
+        on_close="cancel",
+        retry=None if retry is None else as_retry(retry),
+    )
     return await calling.await_child(
         run, child, timeout_ms=timeout_ms, timeout_value=timeout_value, on_timeout=on_timeout, owned=True
     )

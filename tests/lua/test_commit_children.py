@@ -79,7 +79,7 @@ class TestBornCancelled:
     async def test_cleanup_may_still_start_children(self, world: World) -> None:
         copy = await self.cancelled(world)
         copy.inbox = world.inbox("p")
-        copy.commit("park", [b"R1"], take=1, children=[world.child(cleanup=True)])
+        copy.commit("park", [b"R1"], take=1, children=[world.child(mode="c")])
         assert (world.status("p/c"), world.status("p")) == ("ready", "parked")
 
     async def test_a_repeat_of_an_older_commit_does_not_bury_its_child(self, world: World) -> None:
@@ -183,3 +183,40 @@ class TestLeftovers:
         assert reply[2] == [b"M1 %d Cxp/c\nits id belongs to another active run" % T0]
         assert world.server.hgetall(world.keys.run("p/c")) == record
         assert world.field("p", "kids") == ""
+
+
+class TestFurtherAttempts:
+    async def ended(self, world: World, status: str) -> Copy:
+        """A parent whose child has ended and been told."""
+        copy = await parent(world)
+        copy.commit("park", [b"R1"], children=[world.child()])
+        child = world.claim("B", "p/c")
+        child.commit("go", [b"R1"], children=[world.child("p/c/g", "p/c")])
+        world.claim("B", "p/c/g").commit("completed", payload=b"grand")
+        child.inbox = world.inbox("p/c")
+        child.commit(status, take=1, payload=b"old")
+        world.read("A")
+        copy.entry = world.entry("p")
+        copy.resume()
+        copy.inbox = world.inbox("p")
+        copy.commit("go", take=1)
+        return copy
+
+    async def test_a_child_is_run_again_and_keeps_its_list_of_children(self, world: World) -> None:
+        copy = await self.ended(world, "failed")
+        assert copy.commit("park", [b"R2"], children=[world.child(mode="a", attempt=2)])[0] == Answer.PARKED
+        assert (world.status("p/c"), world.journal("p/c")) == ("ready", [b"Sinput"])
+        assert (world.field("p/c", "attempt"), world.field("p/c", "kids")) == ("2", "1")
+        assert world.server.zrange(world.keys.children("p/c"), 0, -1) == [b"p/c/g"]
+
+    @pytest.mark.parametrize("status", TERMINAL)
+    async def test_what_has_completed_is_kept(self, world: World, status: str) -> None:
+        copy = await self.ended(world, status)
+        reply = copy.commit("go", [b"R2"], children=[world.child(mode="k")])
+        kept = [b"M2 %d Ccp/c\nold" % T0] if status == "completed" else []
+        assert (reply[2], world.status("p/c")) == (kept, "completed" if kept else "ready")
+
+    async def test_of_another_call_nothing_is_kept(self, world: World) -> None:
+        copy = await self.ended(world, "completed")
+        copy.commit("park", [b"R2"], children=[world.child(mode="k", digest=b"x")])
+        assert world.status("p/c") == "ready"

@@ -100,7 +100,7 @@ async def commit_under_cancel(world: World) -> None:
     await world.store.cancel_run("r", "why", "t", 5)
     copy.inbox = world.inbox()
     world.caller.is_dry = True
-    copy.commit("park", [b"R1"], take=1, children=[world.child("r/c", "r"), world.child("r/d", "r", cleanup=True)])
+    copy.commit("park", [b"R1"], take=1, children=[world.child("r/c", "r"), world.child("r/d", "r", mode="c")])
 
 
 async def _outside(world: World, method: str, id: str, *args: Any) -> None:

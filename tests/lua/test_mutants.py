@@ -87,7 +87,7 @@ MUTANTS = [
     ("lib/finish", "if plan.walks then redis.call('HLEN', keys.walks) end", ""),
     ("lib/finish", "if plan.has_timers then redis.call('ZREM'", "if false then redis.call('ZREM'"),
     ("lib/finish", "if plan.has_mail then redis.call('DEL', keys.inbox) end", ""),
-    ("lib/family", "and child.cleanup ~= '1'", ""),
+    ("lib/family", "and not string.find(child.mode, 'c', 1, true)", ""),
     ("lib/family", "    if child.is_leftover then redis.call('DEL', child.run_key) end\n", ""),
     ("lib/family", "if family.kids == 0 then redis.call('DEL', family.children_key) end", ""),
     ("lib/family", "    redis.call('ZCARD', family.timers_key)\n", "    local _ = 0\n"),

@@ -2,8 +2,9 @@
 -- Slots: after the fixed keys come, if children are created, `children`, `index` and run, journal, queue of
 --   each; then run and journal of each awaited child; then, if the run has a parent and ends, the parent's
 --   run, inbox, worker stream and queue. ARGV from 13 on: the list (letter and value in turn), the children
---   (id, fields, record, delay, cleanup), the awaited child ids, the walks (item and value in turn), and with
---   a parent its id and the worker whose stream was declared.
+--   (id, fields, record, delay, and letters: `c` asked for by cleanup, `k` keeps what has completed, `a` is a
+--   further attempt), the awaited child ids, the walks (item and value in turn), and with a parent its id and
+--   the worker whose stream was declared.
 -- Returns: {OK | PARKED | ENDED, now, messages not taken, waiting clients, worker to nudge} | {FENCED, now}
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
 -- Writes: run, journal, inbox, timers, walks, children, index, queues, the parent's run, inbox and streams.

@@ -19,14 +19,24 @@ end
 
 -- What becomes of one new child. A record under its id is a leftover: this life of the parent writes the child and the
 -- line that says so in one script, and never again. An ended one is replaced; one still active outlived the parent's
--- earlier life and is joined, or, if it is another call's, stays what it is.
+-- earlier life and is joined, or, if it is another call's, stays what it is. What a further attempt of a parent finds
+-- completed for the same call is kept (mode `k`); a further attempt of the child itself keeps its list of children
+-- (mode `a`), so that none of them is left without an end of its time to live.
 local function decide_child(family, child, found)
   if found[1] and not TERMINAL[found[1]] then
     return is_same_call(found, child.fields) and 'join' or 'refuse'
   end
+  if found[1] == 'completed' and string.find(child.mode, 'k', 1, true) and is_same_call(found, child.fields) then
+    child.outcome = redis.call('LINDEX', child.journal_key, -1) or ''
+    return 'keep'
+  end
+  if found[1] and found[4] and string.find(child.mode, 'a', 1, true) then
+    local n = #child.fields
+    child.fields[n + 1], child.fields[n + 2] = 'kids', found[4]
+  end
   child.is_leftover = found[1]
   -- Created under a cancelled parent: born cancelled, unless cleanup asked for it.
-  if family.is_cancelled and child.cleanup ~= '1' then return 'bury' end
+  if family.is_cancelled and not string.find(child.mode, 'c', 1, true) then return 'bury' end
   if child.delay > 0 then
     redis.call('ZCARD', family.timers_key)
   elseif not family.queues[child.queue_key] then
@@ -46,11 +56,12 @@ local function read_new_children(family, n_new, next_key, at, keys, args)
   for i = 1, n_new do
     local child = {
       id = args[at + 1], fields = cmsgpack.unpack(args[at + 2]), record = args[at + 3], delay = tonumber(args[at + 4]),
-      cleanup = args[at + 5],
+      mode = args[at + 5],
       run_key = keys[next_key], journal_key = keys[next_key + 1], queue_key = keys[next_key + 2],
     }
     at, next_key = at + 5, next_key + 3
-    child.fate = decide_child(family, child, redis.call('HMGET', child.run_key, 'status', 'workflow', 'digest'))
+    child.fate = decide_child(family, child, redis.call('HMGET', child.run_key, 'status', 'workflow', 'digest',
+      'kids'))
     if child.fate ~= 'refuse' then family.n_listed = family.n_listed + 1 end
     family.new[i], family.by_id[child.id] = child, child
   end
@@ -91,6 +102,8 @@ local function read_family(family, n_new, n_await, next_key, at, keys, args)
       local reason = 'parent ' .. family.id .. ' was cancelled'
       if child.fate == 'refuse' then reason = 'its id belongs to another active run' end
       family.tells[#family.tells + 1] = { 'cancelled', child.id, reason }
+    elseif is_notified(child.fields) and child.fate == 'keep' then
+      family.tells[#family.tells + 1] = { 'completed', child.id, string.match(child.outcome, '^Z[^\n]*\n(.*)$') or '' }
     end
   end
   return next_key, at
