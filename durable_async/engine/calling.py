@@ -74,8 +74,8 @@ def _create(run: Run, child: Child, new: NewChild, identity: str) -> None:
 def is_retried(run: Run, child: Child, payload: bytes) -> bool:
     """Whether a child that has just failed is run again under its id; if so, its awaiters go on waiting.
 
-    The attempt starts after the policy's delay, a timer of this run. Its jitter comes from the run and the ref, so that a
-    replay sees the same time. The exception is known as data only: its types are told by their names.
+    The attempt starts after the policy's delay, a timer of this run. Its jitter comes from the run and the ref, so that
+    a replay sees the same time. The exception is known as data only: its types are told by their names.
     """
     policy = child.retry
     if policy is None or child.new is None or child.attempt >= policy.max_attempts:
