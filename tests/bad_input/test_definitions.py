@@ -70,8 +70,8 @@ def test_functions_that_are_fine() -> None:
     assert workflow(Holder().method).spec.takes_input is False
     with pytest.raises(ValueError, match="lambda"):
         step(lambda: 1)
-    with pytest.raises(TypeError, match="timeot"):
-        workflow(timeot=5)(fine)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="delay_limit"):
+        workflow(delay_limit=5)(fine)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(("name", "words"), [b for b in BAD_NAMES if b[0] is not None], ids=range(len(BAD_NAMES)))
