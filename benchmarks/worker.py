@@ -7,11 +7,13 @@ import sys
 
 from benchmarks import flows
 from durable_async import Durable
+from durable_async.worker.collector import calm_collector
 
 
 async def main(url: str, concurrency: int) -> None:
     durable = Durable(url, workflows=flows.ALL)
     async with durable.worker(concurrency=concurrency, max_resident=100_000):
+        calm_collector()  # as `durable worker` does
         print("ready", flush=True)
         await asyncio.Event().wait()
 

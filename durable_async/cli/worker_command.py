@@ -18,6 +18,7 @@ from durable_async.cli.options import QueueNames, Seconds, store_options, typed
 from durable_async.cli.supervisor import Supervisor
 from durable_async.client.durable import Durable
 from durable_async.client.running import STOP_SIGNALS, Stop, serve
+from durable_async.worker.collector import calm_collector
 from durable_async.worker.worker import Worker, WorkerSettings
 
 log = logging.getLogger("durable_async.cli")
@@ -116,6 +117,7 @@ def _warn_of_strange_queues(durable: Durable, settings: WorkerSettings) -> None:
 
 async def _serve(durable: Durable, settings: WorkerSettings, burst: bool, lifeline: Lifeline | None) -> int:
     def ready(worker: Worker) -> None:
+        calm_collector()
         _warn_of_strange_queues(durable, settings)
         log.info(
             "worker %s is ready: queues %s, concurrency %d, %d workflows, store %s",
