@@ -22,7 +22,7 @@ from . import flows
 from .book import Book
 from .conftest import Report
 from .fleet import until
-from .invariants import check_invariants
+from .invariants import check_invariants, figures_of
 from .rig import STRIKES, Plan, current, until_struck_dead, wired
 
 MORE_THAN_ALL = 18
@@ -60,7 +60,7 @@ async def test_d23_every_call_of_a_client(
     tmp_path: Path,
     report: Report,
 ) -> None:
-    async def one(at: int) -> Plan:
+    async def one(at: int) -> tuple[Plan, int]:
         book, plan = Book(tmp_path / f"ledger{at}"), Plan(at, strike)
         name = f"{namespace}-{at}"
         book.write("namespace", namespace=name)
@@ -91,13 +91,16 @@ async def test_d23_every_call_of_a_client(
                 await until(partial(is_clean, raw, name, worker.id), "nothing is left")
         found = check_invariants(raw, book)
         assert not found, f"{strike} at {at} ({plan.what}):\n" + "\n".join(found)
-        return plan
+        return plan, figures_of(book)[0]
 
-    plans = await asyncio.gather(*map(one, range(1, MORE_THAN_ALL)))
+    ended = await asyncio.gather(*map(one, range(1, MORE_THAN_ALL)))
+    plans, again = [plan for plan, _ in ended], sum(count for _, count in ended)
     struck = [plan.what for plan in plans if plan.struck.is_set()]
     assert 4 <= len(struck) < len(plans)
     gc.collect()
-    report("D23 client", strike=strike, scenario=end, runs=len(plans), faults=len(struck), steps_again=0, recoveries=[])
+    report(
+        "D23 client", strike=strike, scenario=end, runs=len(plans), faults=len(struck), steps_again=again, recoveries=[]
+    )
 
 
 async def _first_client(url: str, options: dict[str, Any], book: Book, end: str) -> bool:
