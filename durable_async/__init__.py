@@ -44,39 +44,13 @@ from durable_async.errors import (
     WorkflowDepthExceeded,
     WorkflowIdConflict,
 )
-from durable_async.types import (
-    CHILD_TIMEOUT,
-    RAISE,
-    HistoryEvent,
-    Limits,
-    Page,
-    Progress,
-    QueueInfo,
-    Retry,
-    RunInfo,
-    RunTree,
-    Status,
-    WorkerInfo,
-    days,
-    hours,
-    minutes,
-    seconds,
-)
+from durable_async.shapes import HistoryEvent, Page, Progress, QueueInfo, RunInfo, RunTree, WorkerInfo
+from durable_async.types import CHILD_TIMEOUT, RAISE, Limits, Retry, Status, days, hours, minutes, seconds
+from durable_async.workflow.calls import Child, call_workflow, start_workflow
 from durable_async.workflow.definitions import Step, Workflow, step, workflow
-from durable_async.workflow.primitives import (
-    Child,
-    call_workflow,
-    get_context,
-    info,
-    now,
-    put_context,
-    random,
-    sleep,
-    sleep_until,
-    start_workflow,
-    uuid,
-    wait_for_event,
-)
+from durable_async.workflow.facts import info, now, random, uuid
+from durable_async.workflow.published import get_context, put_context
+from durable_async.workflow.waits import sleep, sleep_until, wait_for_event
 
 __all__ = [
     "CHILD_TIMEOUT",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from durable_async.checking import check_queue, check_run_id
 from durable_async.errors import DurableError
-from durable_async.types import check_queue, check_run_id
 
 C = TypeVar("C", bound=Callable[..., Any])
 

@@ -18,7 +18,8 @@ from rich.tree import Tree
 
 from durable_async.cli.exits import one_line
 from durable_async.cli.plain_data import plain, to_json
-from durable_async.types import HistoryEvent, RunInfo, RunTree, Status
+from durable_async.shapes import HistoryEvent, RunInfo, RunTree
+from durable_async.types import Status
 
 STYLES = {
     Status.COMPLETED: "green",

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import orjson
 
-from durable_async.types import RunTree
+from durable_async.shapes import RunTree
 
 
 def to_json(value: object) -> bytes:

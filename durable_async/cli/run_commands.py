@@ -18,7 +18,8 @@ from durable_async.cli.options import QueueNames, RunId, json_option, store_opti
 from durable_async.client.durable import Durable
 from durable_async.errors import RunError
 from durable_async.server.embedded import DEFAULT_DATA_DIR
-from durable_async.types import RunInfo, Status
+from durable_async.shapes import RunInfo
+from durable_async.types import Status
 
 PAGE: Final = 200
 

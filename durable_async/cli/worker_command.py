@@ -19,7 +19,8 @@ from durable_async.cli.supervisor import Supervisor
 from durable_async.client.durable import Durable
 from durable_async.client.running import STOP_SIGNALS, Stop, serve
 from durable_async.worker.collector import calm_collector
-from durable_async.worker.worker import Worker, WorkerSettings
+from durable_async.worker.settings import WorkerSettings
+from durable_async.worker.worker import Worker
 
 log = logging.getLogger("durable_async.cli")
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
+from durable_async.checking import check_queue, to_ms
 from durable_async.client.checks import check_parts
 from durable_async.client.registration import collect
 from durable_async.client.session import Session
 from durable_async.client.settings import Settings
 from durable_async.codec import Codec, MsgpackCodec
 from durable_async.engine.spec import WorkflowSpec
-from durable_async.types import Duration, Limits, check_queue, days, to_ms
+from durable_async.types import Duration, Limits, days
 from durable_async.workflow.definitions import Workflow
 
 RETENTION: Final = days(3)

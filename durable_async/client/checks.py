@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from durable_async.checking import brief, to_ms
 from durable_async.client.settings import Settings
 from durable_async.codec import Codec
 from durable_async.errors import ConfigurationError
-from durable_async.types import Duration, Limits, Status, brief, to_ms
+from durable_async.types import Duration, Limits, Status
 
 CONFLICTS: Final = ("join", "raise")
 

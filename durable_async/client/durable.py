@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
+from durable_async.checking import brief, check_label, check_name, check_queue, check_reason, check_run_id, to_ms
 from durable_async.client.checks import CONFLICTS, check_filter, check_moment, delay_ms, statuses
 from durable_async.client.handle import Handle
 from durable_async.client.queries import Queries
@@ -17,22 +18,10 @@ from durable_async.codec import roundtrip
 from durable_async.engine.records import Outcome, event_body, start_record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import RunNotWaiting, WorkflowIdConflict
+from durable_async.shapes import HistoryEvent, Page, RunInfo, RunTree
 from durable_async.store.commands import NewRun
 from durable_async.store.status import Answer
-from durable_async.types import (
-    Duration,
-    HistoryEvent,
-    Page,
-    RunInfo,
-    RunTree,
-    brief,
-    check_label,
-    check_name,
-    check_queue,
-    check_reason,
-    check_run_id,
-    to_ms,
-)
+from durable_async.types import Duration
 from durable_async.workflow.definitions import Workflow
 
 InputT = TypeVar("InputT")

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from durable_async.checking import to_ms
 from durable_async.client.listener import Waiter
 from durable_async.client.reading import result_of
-from durable_async.types import Duration, RunInfo, Status, to_ms
+from durable_async.shapes import RunInfo
+from durable_async.types import Duration, Status
 
 if TYPE_CHECKING:
     from durable_async.client.durable import Durable

@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from durable_async.checking import brief
 from durable_async.client.reading import FIELDS, history_events, run_info
 from durable_async.codec import Codec
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import CorruptPayload, RunNotFound
+from durable_async.shapes import HistoryEvent, Page, RunInfo, RunTree
+from durable_async.store.base import WRONGTYPE
 from durable_async.store.gather import gather_calls
-from durable_async.store.store import WRONGTYPE, Store
-from durable_async.types import HistoryEvent, Page, RunInfo, RunTree, Status, brief
+from durable_async.store.store import Store
+from durable_async.types import Status
 
 log = logging.getLogger("durable_async.client")
 

@@ -22,7 +22,8 @@ from durable_async.errors import (
     RunTimeout,
     WorkflowDepthExceeded,
 )
-from durable_async.types import HistoryEvent, RunInfo, Status
+from durable_async.shapes import HistoryEvent, RunInfo
+from durable_async.types import Status
 
 FIELDS: Final = (
     "status", "epoch", "workflow", "queue", "parent", "ref", "attempt", "created", "started", "finished", "waiting",

@@ -14,7 +14,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from durable_async.worker.worker import Worker, WorkerSettings
+from durable_async.worker.settings import WorkerSettings
+from durable_async.worker.worker import Worker
 
 if TYPE_CHECKING:
     from durable_async.client.serving import Serving

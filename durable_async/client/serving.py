@@ -9,7 +9,8 @@ from typing import Any
 from durable_async.client.base import Base
 from durable_async.client.running import Stop, entered, serve
 from durable_async.errors import ConfigurationError
-from durable_async.worker.worker import Worker, WorkerSettings
+from durable_async.worker.settings import WorkerSettings
+from durable_async.worker.worker import Worker
 
 
 class Serving(Base):

@@ -11,12 +11,13 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from durable_async.checking import to_ms
 from durable_async.engine.children import Child, child_id
 from durable_async.engine.failures import child_error, unpack_error
 from durable_async.engine.records import Entry, Kind, NewChild, record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import ChildTimeout, CorruptPayload, WorkflowDepthExceeded
-from durable_async.types import RAISE, Retry, to_ms
+from durable_async.types import RAISE, Retry
 
 if TYPE_CHECKING:
     from durable_async.engine.run import Run

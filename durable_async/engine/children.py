@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from durable_async.checking import check_name
 from durable_async.engine.records import NewChild
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import RefConflict
-from durable_async.types import Retry, check_name
+from durable_async.types import Retry
 
 MAX_ID = 255
 """Characters of an id; a longer one is replaced by a hash below its root."""

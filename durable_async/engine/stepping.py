@@ -10,11 +10,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from durable_async.checking import to_ms
 from durable_async.engine.failures import step_error, step_failure
 from durable_async.engine.records import Kind, record
 from durable_async.engine.spec import StepCall, StepSpec
 from durable_async.errors import DurableError, PayloadError
-from durable_async.types import to_ms
 
 if TYPE_CHECKING:
     from durable_async.engine.run import Run

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import anyio.to_thread
 
+from durable_async.checking import to_ms
 from durable_async.errors import ConfigurationError, StoreUnavailable
 from durable_async.server import home as states
 from durable_async.server.binary import find_binary
@@ -26,7 +27,7 @@ from durable_async.server.home import Home, Record, release
 from durable_async.server.probe import ALIVE, LOADING, greet
 from durable_async.server.process import helper_command, identity, tail
 from durable_async.server.supervisor import Settings
-from durable_async.types import Duration, to_ms
+from durable_async.types import Duration
 
 DEFAULT_DATA_DIR: Final = ".durable"
 

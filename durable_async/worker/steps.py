@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
+from durable_async.checking import to_ms
 from durable_async.engine.spec import StepCall
 from durable_async.errors import StepTimeout
-from durable_async.types import to_ms
 from durable_async.worker.resident import Resident
 from durable_async.workflow.current import step_run_id
 

@@ -11,10 +11,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from durable_async.checking import MAX_REASON
 from durable_async.errors import RunNotFound
 from durable_async.store.errors import ServerError
 from durable_async.store.store import Store
-from durable_async.types import MAX_REASON
 from durable_async.worker.outbox import Outbox
 
 log = logging.getLogger("durable_async.worker")

@@ -11,17 +11,17 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic, time
 from typing import Any, TypeVar
 
 import orjson
 
+from durable_async.checking import to_ms
 from durable_async.codec import Codec
 from durable_async.engine.spec import WorkflowSpec
-from durable_async.errors import ConfigurationError, StoreUnavailable
+from durable_async.errors import StoreUnavailable
 from durable_async.store.beats import BeatConnection, BeatError
 from durable_async.store.connect import ConnectionSpec, check_server
 from durable_async.store.errors import ConnectionLost, ServerError
@@ -31,14 +31,15 @@ from durable_async.store.scripts import with_source
 from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
 from durable_async.store.transport_base import Transport
-from durable_async.types import Limits, brief, check_label, check_queue, to_ms
+from durable_async.types import Limits
 from durable_async.worker.background import place_of
 from durable_async.worker.clock import ServerClock
 from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_group
 from durable_async.worker.heartbeat import Heartbeat
 from durable_async.worker.purger import Purger
-from durable_async.worker.reaper import LONGEST_S, Reaper
+from durable_async.worker.reaper import Reaper
 from durable_async.worker.runner import Runner, RunnerSettings
+from durable_async.worker.settings import WorkerSettings
 from durable_async.worker.timers import Timers
 from durable_async.worker.walks import Walker
 
@@ -48,44 +49,8 @@ T = TypeVar("T")
 
 OWN_STREAM_ROOM = 500
 START_PAUSE_S = 0.05
-MOST = 1_000_000
 IDLE_BLOCK_MS = 50
 """How long a read waits for entries when the worker is to leave once there are none."""
-
-
-@dataclass(slots=True, frozen=True, kw_only=True)
-class WorkerSettings:
-    """How one worker is run."""
-
-    queues: Sequence[str] = ("default",)
-    concurrency: int = 100
-    """Runs that may be active at once."""
-    max_resident: int = 10_000
-    """Parked runs kept in memory; 0 drops every run at each park, so that each await is a replay."""
-    drain_timeout: float = 30.0
-    """Seconds that running steps get when the worker leaves."""
-    lease: float = 15.0
-    """Seconds of silence after which the others take this worker's runs."""
-    name: str | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.queues, str | bytes) or not isinstance(self.queues, Sequence):
-            raise ConfigurationError(f"queues must be a sequence of names, not {type(self.queues).__name__}")
-        if not self.queues:
-            raise ConfigurationError("a worker needs at least one queue")
-        for queue in self.queues:
-            check_queue(queue)
-        # One stream cannot be read twice by one command.
-        object.__setattr__(self, "queues", tuple(dict.fromkeys(self.queues)))
-        for what, number, least in (("concurrency", self.concurrency, 1), ("max_resident", self.max_resident, 0)):
-            if type(number) is not int or not least <= number <= MOST:
-                raise ConfigurationError(f"{what} must be a number from {least} to {MOST:,}, got {brief(number)}")
-        for what, seconds in (("lease", self.lease), ("drain_timeout", self.drain_timeout)):
-            if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST_S or (what == "lease" and not seconds):
-                more = "more than 0" if what == "lease" else "0"
-                raise ConfigurationError(f"{what} must be {more} to {LONGEST_S:,} seconds, got {brief(seconds)}")
-        if self.name is not None:
-            check_label(self.name, "worker name")
 
 
 class Worker:

@@ -11,8 +11,9 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from durable_async.checking import check_name, check_queue, to_ms
 from durable_async.engine.spec import StepSpec, WorkflowSpec
-from durable_async.types import Duration, Retry, as_retry, check_name, check_queue, to_ms
+from durable_async.types import Duration, Retry, as_retry
 from durable_async.workflow.annotations import hints_of, visible_locals
 from durable_async.workflow.current import find_run
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durable_async import ConfigurationError, Durable, Limits, Retry, Settings, step, workflow
-from durable_async.worker.worker import WorkerSettings
+from durable_async.worker.settings import WorkerSettings
 
 from . import flows
 from .test_arguments import BAD_DURATIONS, BAD_NAMES, SURROGATE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durable_async.store.store import TIMER_LEASE_MS
+from durable_async.store.upkeep import TIMER_LEASE_MS
 
 from .world import T0, World
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from durable_async import Handle, Status
-from durable_async.types import HistoryEvent
+from durable_async.shapes import HistoryEvent
 
 from . import flows_in_flight as flows
 from .harness import MODE, World

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durable_async import CHILD_TIMEOUT, RunNotWaiting, Status
-from durable_async.types import HistoryEvent
+from durable_async.shapes import HistoryEvent
 
 from . import flows_timeouts as flows
 from .harness import IS_CROWD, MODE, World

@@ -1,36 +1,16 @@
-"""The calls of a workflow body. Each finds its run through the running loop and hands over to the engine."""
+"""Children: calling one and waiting for it, starting one and going on."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
-from random import Random
 from typing import Any, Generic, TypeVar, overload
-from uuid import UUID
 
+from durable_async.checking import brief, check_reason, to_ms
 from durable_async.engine import calling
 from durable_async.engine.children import Child as ChildState
-from durable_async.engine.records import Entry, Kind, record
 from durable_async.engine.run import Run
-from durable_async.engine.spec import WorkflowSpec
-from durable_async.errors import DeterminismError, WaitTimeout
-from durable_async.types import (
-    CHILD_TIMEOUT,
-    RAISE,
-    ChildTimeoutType,
-    Duration,
-    RaiseType,
-    Retry,
-    RunInfo,
-    Status,
-    as_retry,
-    brief,
-    check_label,
-    check_queue,
-    check_reason,
-    to_ms,
-)
+from durable_async.errors import DeterminismError
+from durable_async.types import CHILD_TIMEOUT, ChildTimeoutType, Duration, RaiseType, Retry, as_retry
+from durable_async.workflow.checks import ON_TIMEOUT, check_call, check_own_queue, check_value
 from durable_async.workflow.current import current_run
 from durable_async.workflow.definitions import Workflow
 
@@ -38,9 +18,6 @@ InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
 OutputT_co = TypeVar("OutputT_co", covariant=True)
 V = TypeVar("V")
-T = TypeVar("T")
-
-ON_TIMEOUT = ("cancel", "leave")
 
 
 @overload
@@ -132,15 +109,15 @@ async def call_workflow(
         NotInWorkflow: outside a workflow.
     """
     run = current_run("call_workflow()")
-    spec = _check_call(workflow, input, on_timeout)
+    spec = check_call(workflow, input, on_timeout)
     timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
-    _check_value(run, timeout_value, CHILD_TIMEOUT)
+    check_value(run, timeout_value, CHILD_TIMEOUT)
     child = calling.issue_child(
         run,
         spec,
         input,
         ref=ref,
-        queue=_check_queue(queue),
+        queue=check_own_queue(queue),
         awaited=True,
         on_close="cancel",
         retry=None if retry is None else as_retry(retry),
@@ -174,7 +151,7 @@ async def start_workflow(
         RefConflict, WorkflowDepthExceeded, NotSerializable, PayloadTooLarge, NotInWorkflow: as `call_workflow`.
     """
     run = current_run("start_workflow()")
-    spec = _check_call(workflow, input, "leave")
+    spec = check_call(workflow, input, "leave")
     policy = on_parent_close if on_parent_close is not None else spec.on_parent_close
     if policy not in ("leave", "cancel"):
         raise ValueError(f"on_parent_close must be 'leave' or 'cancel', got {brief(policy)}")
@@ -183,7 +160,7 @@ async def start_workflow(
         spec,
         input,
         ref=ref,
-        queue=_check_queue(queue),
+        queue=check_own_queue(queue),
         awaited=False,
         on_close=policy,
         delay_ms=0 if delay is None else to_ms(delay, "delay"),
@@ -220,7 +197,7 @@ class Child(Generic[OutputT_co]):
         run = self._run("Child.result()")
         if on_timeout not in ON_TIMEOUT:
             raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {brief(on_timeout)}")
-        _check_value(run, timeout_value, CHILD_TIMEOUT)
+        check_value(run, timeout_value, CHILD_TIMEOUT)
         return await calling.await_child(
             run,
             self._state,
@@ -245,179 +222,3 @@ class Child(Generic[OutputT_co]):
 
     def __repr__(self) -> str:
         return f"<child {self.id}>"
-
-
-async def sleep(duration: Duration) -> None:
-    """A durable timer: the run parks and holds nothing while it sleeps. `asyncio.sleep` does the same.
-
-    Raises:
-        ValueError: if the duration is negative, NaN or a bool.
-    """
-    current_run("sleep()")
-    await asyncio.sleep(to_ms(duration) / 1000)
-
-
-async def sleep_until(when: datetime) -> None:
-    """A durable timer until a moment by the server's clock; one that has passed is over at once.
-
-    Raises:
-        ValueError: if the datetime is naive, or more than 100 years away.
-        TypeError: if it is no datetime.
-    """
-    run = current_run("sleep_until()")
-    if not isinstance(when, datetime):
-        raise TypeError(f"sleep_until takes a datetime, not {type(when).__name__}")
-    if when.utcoffset() is None:
-        raise ValueError(f"sleep_until takes an aware datetime, got {when!r}; add a tzinfo, such as datetime.UTC")
-    left = when - datetime.fromtimestamp(run.now_ms / 1000, UTC)
-    await asyncio.sleep(to_ms(max(left, timedelta(0))) / 1000)
-
-
-@overload
-async def wait_for_event(
-    name: str, type: type[V], *, timeout: Duration | None = None, timeout_value: RaiseType = ...
-) -> V: ...
-@overload
-async def wait_for_event(name: str, type: type[V], *, timeout: Duration | None = None, timeout_value: T) -> V | T: ...
-@overload
-async def wait_for_event(
-    name: str, type: Any = None, *, timeout: Duration | None = None, timeout_value: Any = ...
-) -> Any: ...
-
-
-async def wait_for_event(
-    name: str, type: Any = None, *, timeout: Duration | None = None, timeout_value: Any = RAISE
-) -> Any:
-    """The payload of the next unconsumed event of this name; parks until there is one.
-
-    Events are consumed in the order in which they arrived, each by one wait; one that arrives before the wait is kept.
-
-    Args:
-        name: any text of 1 to 128 characters.
-        type: the payload's type, to which it is converted; by default plain data.
-        timeout: bounds the wait, as a ``timedelta`` or seconds.
-        timeout_value: returned when the time is over; by default `WaitTimeout` is raised.
-
-    Raises:
-        WaitTimeout: if the time is over and no `timeout_value` was given.
-        InvalidInput: if the payload does not fit `type`.
-    """
-    run = current_run("wait_for_event()")
-    check_label(name, "event name")
-    timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
-    _check_value(run, timeout_value, RAISE)
-    payload = run.events.take(name)
-    if payload is None:
-        payload = await _next_event(run, name, timeout_ms)
-    if payload is None:
-        if timeout_value is RAISE:
-            raise WaitTimeout(f"event {name!r} did not reach run {run.identity.id} in time")
-        return timeout_value
-    return run.decode(payload, Any if type is None else type, f"event {name!r}")
-
-
-async def _next_event(run: Run, name: str, timeout_ms: int | None) -> bytes | None:
-    future: asyncio.Future[Any] = run.loop.create_future()
-    run.events.wait(name, future)
-    handle = None
-    if timeout_ms is not None:
-        handle = run.loop.call_later(timeout_ms / 1000, _time_over, future)
-    try:
-        payload: bytes | None = await future
-        return payload
-    except asyncio.CancelledError:
-        if future.done() and not future.cancelled() and future.result() is not None:
-            # It arrived in the moment of the cancel: the next wait gets it.
-            run.events.give_back(name, future.result())
-        raise
-    finally:
-        run.events.forget(name, future)
-        if handle is not None:
-            handle.cancel()
-
-
-def _time_over(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def put_context(key: str, value: Any) -> None:
-    """Publishes a value of the run's state: durable, readable from outside while the run lives.
-
-    Raises:
-        NotSerializable, PayloadTooLarge: if the value cannot be stored.
-    """
-    run = current_run("put_context()")
-    check_label(key, "context key")
-    data = run.codec.encode(value, limit=run.limits.payload, what=f"context[{key!r}]")
-    name = f"context:{key}"
-    identity = f"{name}#{run.count(name)}"
-    run.context[key] = data
-    run.context_dirty = True
-    run.issue(identity, Entry("R", record(Kind.CONTEXT, run.now_ms, identity, key, data)))
-
-
-def get_context(key: str, default: Any = None) -> Any:
-    """The value that `put_context` last published under this key in this run, as plain data; else `default`."""
-    data = current_run("get_context()").context.get(key)
-    if data is None:
-        return default
-    return current_run("get_context()").decode(data, Any, f"context[{key!r}]")
-
-
-def now() -> datetime:
-    """Durable time, as an aware UTC datetime: the time of the last thing that happened to the run."""
-    return datetime.fromtimestamp(current_run("now()").now_ms / 1000, UTC)
-
-
-def uuid() -> UUID:
-    """A UUID that is the same on every replay and differs between calls and runs. Not a secret."""
-    run = current_run("uuid()")
-    seed = f"{run.identity.id}:{run.identity.created_ms}:{run.count('uuid')}"
-    return UUID(bytes=blake2b(seed.encode(), digest_size=16).digest(), version=4)
-
-
-def random() -> Random:
-    """A random number generator with a seed of its own at each call, the same on every replay. Not for secrets."""
-    run = current_run("random()")
-    return Random(f"{run.identity.id}:{run.identity.created_ms}:{run.count('random')}")
-
-
-def info() -> RunInfo:
-    """What this run is: id, root id, parent id, ref, queue, attempt, created and started times."""
-    run = current_run("info()")
-    me = run.identity
-    return RunInfo(
-        id=me.id,
-        workflow=run.spec.name,
-        queue=me.queue,
-        status=Status.RUNNING,
-        parent_id=me.parent_id,
-        root_id=me.root_id,
-        ref=me.ref,
-        attempt=me.attempt,
-        created_at=datetime.fromtimestamp(me.created_ms / 1000, UTC),
-        started_at=datetime.fromtimestamp(me.started_ms / 1000, UTC),
-        version=me.version,
-    )
-
-
-def _check_call(workflow: object, input: object, on_timeout: str) -> WorkflowSpec:
-    if not isinstance(workflow, Workflow):
-        raise TypeError(f"expected a workflow (a function decorated with @workflow), got {type(workflow).__name__}")
-    if not isinstance(on_timeout, str) or on_timeout not in ON_TIMEOUT:
-        raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {brief(on_timeout)}")
-    spec = workflow.spec
-    if input is not None and not spec.takes_input:
-        raise TypeError(f"workflow {spec.name!r} takes no input, got {type(input).__name__}")
-    return spec
-
-
-def _check_value(run: Run, value: object, default: object) -> None:
-    # Now, not when the time is over: by then nobody looks.
-    if value is not RAISE and value is not default:
-        run.codec.encode(value, limit=run.limits.payload, what="timeout_value")
-
-
-def _check_queue(queue: str | None) -> str | None:
-    return None if queue is None else check_queue(queue)

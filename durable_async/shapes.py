@@ -1,0 +1,105 @@
+"""What readers get: snapshots of runs, their trees and histories, queues and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from durable_async.errors import ErrorInfo
+from durable_async.types import Status
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run says it is."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A snapshot of one run. Times are aware UTC datetimes by the server's clock."""
+
+    id: str
+    workflow: str
+    queue: str
+    status: Status
+    input: Any = None
+    output: Any = None
+    error: ErrorInfo | None = None
+    reason: str | None = None
+    parent_id: str | None = None
+    root_id: str
+    ref: str | None = None
+    attempt: int = 1
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    waiting_for: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTree:
+    """A run and its children, recursively, oldest first."""
+
+    run: RunInfo
+    children: tuple[RunTree, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing; `cursor` asks for the next one and is None on the last."""
+
+    items: list[T]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One line of a run's history."""
+
+    index: int
+    kind: str
+    name: str
+    at: datetime
+    attempt: int | None = None
+    duration: timedelta | None = None
+    error: ErrorInfo | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """How busy one queue is."""
+
+    name: str
+    ready: int
+    running: int
+    waiting: int
+    paused: bool
+    workers: int
+    oldest_ready_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker process as it last described itself."""
+
+    id: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    concurrency: int
+    running: int
+    resident: int
+    since: datetime
+    last_seen: datetime
