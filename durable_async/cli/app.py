@@ -25,6 +25,8 @@ _COMMANDS: Final = {
     "cancel": "run_commands",
     "terminate": "run_commands",
     "send": "run_commands",
+    "queues": "queue_commands",
+    "workers": "queue_commands",
     "server": "server_command",
     "demo": "demo_command",
 }

@@ -18,7 +18,7 @@ from rich.tree import Tree
 
 from durable_async.cli.exits import one_line
 from durable_async.cli.plain_data import plain, to_json
-from durable_async.shapes import HistoryEvent, RunInfo, RunTree
+from durable_async.shapes import HistoryEvent, QueueInfo, RunInfo, RunTree, WorkerInfo
 from durable_async.types import Status
 
 STYLES = {
@@ -139,6 +139,25 @@ def _rich_label(run: RunInfo) -> Text:
     return Text.assemble(
         (run.ref or run.id, "bold"), f"  {run.workflow}  ", (str(run.status), _style(run)), f"  {one_line(remark(run))}"
     )
+
+
+def show_queues(queues: Iterable[QueueInfo]) -> None:
+    """A table of queues, or a line for each."""
+    rows = []
+    for q in queues:
+        age = "" if q.oldest_ready_age is None else f"{q.oldest_ready_age.total_seconds():.1f} s"
+        counts = [str(n) for n in (q.ready, q.running, q.waiting, q.workers)]
+        rows.append([q.name, *counts, age, "paused" if q.paused else ""])
+    _table(("queue", "ready", "running", "waiting", "workers", "oldest", ""), rows)
+
+
+def show_workers(workers: Iterable[WorkerInfo]) -> None:
+    """A table of workers, or a line for each."""
+    rows = [
+        [w.id, ",".join(w.queues), f"{w.running}/{w.concurrency}", str(w.resident), when(w.since), when(w.last_seen)]
+        for w in workers
+    ]
+    _table(("worker", "queues", "running", "resident", "since", "last seen"), rows)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -22,6 +22,11 @@ class ServerClock:
         """The server has just answered with its time."""
         self._offset_ms = now_ms - monotonic() * 1000
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the server has told its time."""
+        return self._offset_ms != 0.0
+
     def now_ms(self) -> int:
         """Milliseconds since the epoch by the server's clock."""
         now = int(monotonic() * 1000 + self._offset_ms)

@@ -185,7 +185,8 @@ class Worker:
                 "running": runner.intake.slots.active if runner is not None else 0,
                 "resident": len(runner.residents) if runner is not None else 0,
                 "since": self._started,
-                "seen": time(),
+                # Judged by others: by the server's clock, once it is known.
+                "seen": self.clock.now_ms() / 1000 if self.clock.is_set else time(),
             }
         )
 

@@ -79,6 +79,24 @@ def test_lists(project: Project) -> None:
     assert project.run("list", "--since", "2999-01-01").out == ""
 
 
+def test_queues_and_workers(project: Project) -> None:
+    for n in range(2):
+        project.start("double", str(n), "--id", f"d{n}")
+    assert project.run("workers").out == ""
+    (queue,) = project.run("queues", "--json").json
+    age = queue.pop("oldest_ready_age")
+    assert age >= 0
+    assert queue == {"name": "default", "ready": 2, "running": 0, "waiting": 0, "paused": False, "workers": 0}
+    assert re.fullmatch(r"default\t2\t0\t0\t0\t\d+\.\d s\n", project.run("queues").out)
+
+
+def test_queues_and_workers_of_a_worker(project: Project, worker: Process) -> None:
+    (found,) = project.run("workers", "--json").json
+    assert (found["pid"], found["queues"], found["running"]) == (worker.worker_pids()[0], ["default"], 0)
+    assert found["id"] in project.run("workers").out
+    assert [q["workers"] for q in project.run("queues", "--json").json] == [1]
+
+
 def test_events_and_ends(project: Project, worker: Process) -> None:
     for name in ("a", "b", "c"):
         project.start("waiting", "--id", name)
