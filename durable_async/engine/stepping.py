@@ -79,6 +79,10 @@ class Steps:
         """The names of the steps whose next attempt waits for its time."""
         return [live.call.spec.name for live in self._live.values() if live.is_backing_off]
 
+    def disconnect(self) -> None:
+        """The run has left memory: nothing is asked of its steps any more."""
+        self._run = None  # type: ignore[assignment]
+
     def take_launches(self) -> list[StepCall]:
         """The attempts to start now; those settled or given up meanwhile are left out."""
         launches, self.launches = self.launches, []
