@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
@@ -33,13 +32,13 @@ from durable_async.engine.records import (
     Turn,
     Want,
     parse_message,
-    parse_record,
     record,
 )
+from durable_async.engine.replaying import replay
 from durable_async.engine.spec import RunIdentity, StepCall, WorkflowSpec
 from durable_async.engine.stepping import Steps
 from durable_async.engine.waiting import describe
-from durable_async.errors import CorruptPayload, ErrorInfo, NonDeterministicReplay
+from durable_async.errors import CorruptPayload, ErrorInfo
 from durable_async.types import Limits
 
 EFFECTS_PER_COMMIT = 64
@@ -50,22 +49,22 @@ class Run:
     """One run of a workflow, resident in memory."""
 
     __slots__ = (
-        "_body",
         "_cancel_seen",
         "_children",
-        "_expected",
-        "_fed",
         "_is_ending",
         "_list",
         "_overrun",
         "_replaying",
         "_waiting_shown",
+        "body",
         "codec",
         "context",
         "context_dirty",
         "corrupt",
         "counters",
         "events",
+        "expected",
+        "fed",
         "identity",
         "journal_bytes",
         "journal_entries",
@@ -95,14 +94,14 @@ class Run:
         self.journal_entries = 0
         self.journal_bytes = 0
         self._list: list[Entry] = []
-        self._expected: dict[str, Entry] = {}
+        self.expected: dict[str, Entry] = {}
         self._replaying = False
         self._is_ending = False
         self._overrun = ""
         self._cancel_seen: str | None = None
-        self._fed = 0
+        self.fed = 0
         self._waiting_shown = ""
-        self._body: asyncio.Task[Any] | None = None
+        self.body: asyncio.Task[Any] | None = None
         self.corrupt: CorruptPayload | None = None
         """Set if the body asked for something stored that cannot be read: whatever it makes of that does not count."""
 
@@ -112,9 +111,9 @@ class Run:
         """Starts the body from the first line of its journal; `has_past` if `replay` follows with more lines."""
         self._replaying = has_past
         self.position = 1
-        self._grown(start)
+        self.grown(start)
         payload = start[1:]
-        self._body = self.loop.create_task(self._main(payload), name="body")
+        self.body = self.loop.create_task(self._main(payload), name="body")
         self.loop.run_ready()
 
     async def _main(self, payload: bytes) -> None:
@@ -174,20 +173,21 @@ class Run:
         """Takes or drops messages from the inbox, each once, in the order of their numbers."""
         for raw in raws:
             message = parse_message(raw)
-            if message.number > self._fed:
-                self._fed = message.number
+            if message.number > self.fed:
+                self.fed = message.number
                 self._feed_live(message, raw)
 
     def _feed_live(self, message: Message, raw: bytes) -> None:
         self._pass_timers(message.time_ms)
-        if not self._wants(message):
+        if not self.wants(message):
             self._list.append(Entry("D", message.head))
             return
         self._list.append(Entry("T", message.head))
-        self._grown(raw)
-        self._give(message)
+        self.grown(raw)
+        self.give(message)
 
-    def _wants(self, message: Message) -> bool:
+    def wants(self, message: Message) -> bool:
+        """Whether a message has somebody to tell it to; what is late is dropped."""
         if message.kind == "X":
             return self._cancel_seen is None
         if self.outcome is not None:
@@ -197,15 +197,16 @@ class Run:
             return child is not None and not child.is_settled and child.awaited and not child.given_up
         return True
 
-    def _give(self, message: Message) -> None:
+    def give(self, message: Message) -> None:
+        """Tells a message to whom it concerns, and lets the body go on."""
         self.advance(message.time_ms)
         if message.kind == "X":
             self._cancel_seen = message.key
             if self.outcome is not None:
                 self.outcome = Outcome("cancelled", message.key.encode())
-            elif self._body is not None and not self._is_ending:
+            elif self.body is not None and not self._is_ending:
                 # While the body's left-overs end they have been cancelled already; a second cancel would cut them.
-                self._body.cancel(message.key)
+                self.body.cancel(message.key)
         elif message.kind == "E":
             self.events.put(message.key, message.payload)
         else:
@@ -254,15 +255,15 @@ class Run:
 
     def append(self, raw: bytes) -> None:
         """A record of something that happened to the run."""
-        self._grown(raw)
+        self.grown(raw)
         self._list.append(Entry("R", raw))
 
     def issue(self, identity: str, entry: Entry) -> None:
         """A record of something the body asked for, with its effect; in a replay it is only expected."""
         if self._replaying:
-            self._expected[identity] = entry
+            self.expected[identity] = entry
         else:
-            self._grown(entry.value)
+            self.grown(entry.value)
             self._list.append(entry)
 
     def count(self, name: str) -> int:
@@ -271,19 +272,20 @@ class Run:
         self.counters[name] = number
         return number
 
-    def _grown(self, raw: bytes) -> None:
+    def grown(self, raw: bytes) -> None:
+        """Counts a line of the journal against the limits."""
         self.journal_entries += 1
         self.journal_bytes += len(raw)
         if self.journal_entries > self.limits.journal_entries or self.journal_bytes > self.limits.journal_bytes:
             self._stop_growing()
 
     def _stop_growing(self) -> None:
-        if not self._overrun and self._body is not None and not self._is_ending:
+        if not self._overrun and self.body is not None and not self._is_ending:
             self._overrun = (
                 f"the journal of run {self.identity.id} has {self.journal_entries} records and {self.journal_bytes} "
                 "bytes, more than its limits allow; split the work into children"
             )
-            self._body.cancel("the journal is full")
+            self.body.cancel("the journal is full")
 
     # ------------------------------------------------------------------ replay
 
@@ -292,66 +294,17 @@ class Run:
 
         Raises:
             NonDeterministicReplay: if the code does not ask for what is recorded.
+            CorruptPayload: if a line cannot be read.
         """
-        for raw in journal:
-            self._grown(raw)
-            if raw[:1] == b"M":
-                message = parse_message(raw)
-                self._fed = message.number
-                self._replay_message(message)
-            elif raw[:1] == b"R":
-                self._replay_record(parse_record(raw))
-            else:
-                raise CorruptPayload(f"line {self.position} of its journal is neither a record nor a message")
-            self.position += 1
+        replay(self, journal)
 
     def replayed(self) -> None:
         """The journal is over: what the body asked for and no record holds goes out with the next commit."""
         self._replaying = False
-        for entry in self._expected.values():
-            self._grown(entry.value)
+        for entry in self.expected.values():
+            self.grown(entry.value)
             self._list.append(entry)
-        self._expected.clear()
-
-    def _replay_message(self, message: Message) -> None:
-        if not self._wants(message):
-            what = {"C": "child", "E": "event", "X": "cancel"}[message.kind]
-            raise self.diverged(f"{what} {message.key}", self._ending())
-        self._give(message)
-
-    def _replay_record(self, values: list[Any]) -> None:
-        kind, time_ms, identity = values[0], values[1], values[2]
-        if kind == Kind.TICK:
-            self.advance(time_ms)
-        elif kind == Kind.STEP or kind == Kind.ATTEMPT:
-            if not self.steps.knows(identity):
-                raise self.diverged(identity, self._ending())
-            self.advance(time_ms)
-            self.steps.replay(kind, values)
-            self.loop.run_ready()
-        else:
-            entry = self._expected.pop(identity, None)
-            if entry is None:
-                raise self.diverged(identity, self._ending())
-            found = parse_record(entry.value)
-            if found[3:] != values[3:]:
-                raise self.diverged(f"{identity} {_shown(values)}", f"{identity} {_shown(found)}")
-
-    def _ending(self) -> str:
-        asked = sorted({*self._expected, *self.steps.open()})
-        if asked:
-            return ", ".join(asked[:5])
-        return "the end of the workflow" if self.outcome is not None else "nothing"
-
-    def diverged(self, expected: str, found: str) -> NonDeterministicReplay:
-        """The code and the journal disagree: the run is blocked until one of them is mended."""
-        return NonDeterministicReplay(
-            f"run {self.identity.id}: record {self.position} of the journal is {expected}, but the code of workflow "
-            f"{self.spec.name!r} asks for {found}; restore the code that wrote it, or change only what comes after",
-            expected=expected,
-            found=found,
-            position=self.position,
-        )
+        self.expected.clear()
 
     # ------------------------------------------------------------------ turns
 
@@ -404,9 +357,3 @@ class Run:
             self.corrupt = CorruptPayload(f"{what}: {error}")
             raise self.corrupt from None
         return convert(plain, annotation, what)
-
-
-def _shown(values: list[Any]) -> str:
-    # Of payloads the hash alone: this is logged, and shown as what the run waits for.
-    rest = [blake2b(v, digest_size=4).hexdigest() if isinstance(v, bytes) else v for v in values[3:]]
-    return f"{rest!r:.200}"

@@ -1,0 +1,84 @@
+"""Replay: what the body asks for is matched against its journal instead of being asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from durable_async.engine.records import Kind, Message, parse_message, parse_record
+from durable_async.errors import CorruptPayload, NonDeterministicReplay
+
+if TYPE_CHECKING:
+    from durable_async.engine.run import Run
+
+WORDS = {"C": "child", "E": "event", "X": "cancel"}
+
+
+def replay(run: Run, journal: Iterable[bytes]) -> None:
+    """Feeds a page of the journal, after its first line.
+
+    Raises:
+        NonDeterministicReplay: if the code does not ask for what is recorded.
+        CorruptPayload: if a line cannot be read.
+    """
+    for raw in journal:
+        run.grown(raw)
+        if raw[:1] == b"M":
+            message = parse_message(raw)
+            run.fed = message.number
+            _message(run, message)
+        elif raw[:1] == b"R":
+            _record(run, parse_record(raw))
+        else:
+            raise CorruptPayload(f"line {run.position} of its journal is neither a record nor a message")
+        run.position += 1
+
+
+def _message(run: Run, message: Message) -> None:
+    if not run.wants(message):
+        raise diverged(run, f"{WORDS[message.kind]} {message.key}", _ending(run))
+    run.give(message)
+
+
+def _record(run: Run, values: list[Any]) -> None:
+    kind, time_ms, identity = values[0], values[1], values[2]
+    if kind == Kind.TICK:
+        run.advance(time_ms)
+    elif kind == Kind.STEP or kind == Kind.ATTEMPT:
+        if not run.steps.knows(identity):
+            raise diverged(run, identity, _ending(run))
+        run.advance(time_ms)
+        run.steps.replay(kind, values)
+        run.loop.run_ready()
+    else:
+        entry = run.expected.pop(identity, None)
+        if entry is None:
+            raise diverged(run, identity, _ending(run))
+        found = parse_record(entry.value)
+        if found[3:] != values[3:]:
+            raise diverged(run, f"{identity} {_shown(values)}", f"{identity} {_shown(found)}")
+
+
+def _ending(run: Run) -> str:
+    asked = sorted({*run.expected, *run.steps.open()})
+    if asked:
+        return ", ".join(asked[:5])
+    return "the end of the workflow" if run.outcome is not None else "nothing"
+
+
+def diverged(run: Run, expected: str, found: str) -> NonDeterministicReplay:
+    """The code and the journal disagree: the run is blocked until one of them is mended."""
+    return NonDeterministicReplay(
+        f"run {run.identity.id}: record {run.position} of the journal is {expected}, but the code of workflow "
+        f"{run.spec.name!r} asks for {found}; restore the code that wrote it, or change only what comes after",
+        expected=expected,
+        found=found,
+        position=run.position,
+    )
+
+
+def _shown(values: list[Any]) -> str:
+    # Of payloads the hash alone: this is logged, and shown as what the run waits for.
+    rest = [blake2b(v, digest_size=4).hexdigest() if isinstance(v, bytes) else v for v in values[3:]]
+    return f"{rest!r:.200}"
