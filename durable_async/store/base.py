@@ -73,7 +73,7 @@ class StoreBase:
     def _outside(self, id: str, s: Standing) -> tuple[list[str], tuple[str, str]]:
         k = self.keys
         keys = [
-            k.run(id), k.journal(id), k.inbox(id), k.timers, k.walks, k.worker(s.owner), k.queue(s.queue)
+            k.run(id), k.journal(id), k.inbox(id), k.timers, k.walks, k.worker(s.owner), k.queue(s.queue), k.blocked
         ]  # fmt: skip
         if s.parent:
             keys += [k.run(s.parent), k.inbox(s.parent), k.worker(s.parent_owner), k.queue(s.parent_queue)]

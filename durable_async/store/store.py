@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from durable_async.codec.flat import pack_flat
+from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
 from durable_async.store.outside import OutsideCalls
 from durable_async.store.scripts import SCRIPTS
@@ -27,7 +28,7 @@ PUSH_LIMIT = 10_000
 _start, _claim, _resume, _commit = (SCRIPTS[n] for n in ("start_run", "claim_runs", "resume_runs", "commit_run"))
 
 
-class Store(OutsideCalls, UpkeepCalls):
+class Store(OutsideCalls, UpkeepCalls, BlockedCalls):
     """The transitions of one partition.
 
     Args:
@@ -108,6 +109,8 @@ class Store(OutsideCalls, UpkeepCalls):
             parent, owner, queue = c.parent
             keys += (k.run_prefix + parent, k.inbox_prefix + parent, k.worker_prefix + owner, k.queue_prefix + queue)
             args += (parent, owner)
+        elif c.want == "block":
+            keys.append(k.blocked)
         self.caller.run(_commit.call(keys, args), on_reply)
 
     # ------------------------------------------------------------------ entries and streams

@@ -41,6 +41,7 @@ from durable_async.worker.reaper import Reaper
 from durable_async.worker.runner import Runner, RunnerSettings
 from durable_async.worker.settings import WorkerSettings
 from durable_async.worker.timers import Timers
+from durable_async.worker.unblocker import Unblocker
 from durable_async.worker.walks import Walker
 
 log = logging.getLogger("durable_async.worker")
@@ -105,6 +106,7 @@ class Worker:
             ("lease", self._keep("lease", self._judge_itself)),
         ):
             self._tasks.append(loop.create_task(coroutine, name=f"durable-{name}"))
+        self.runner.background.spawn(self._unblocker.run())
 
     async def _connect(self, wait_s: float) -> None:
         give_up_at = monotonic() + wait_s
@@ -152,6 +154,15 @@ class Worker:
         runner.intake.on_poison = self._settle
         self._reaper = Reaper(self.store, runner.intake, self.id, settings.queues, settings.lease)
         self._purger = Purger(self.store)
+        self._unblocker = Unblocker(
+            self.store,
+            self.id,
+            self._registry.__contains__,
+            settings.queues,
+            room=self._free_room,
+            wait_for_room=self._room,
+            is_stopping=lambda: self._is_stopping,
+        )
         own_key = self._keys.worker(self.id)
         self._streams = [(own_key, "W"), *((self._keys.queue(q), "Q") for q in settings.queues)]
         self._own_reader = StreamReader(

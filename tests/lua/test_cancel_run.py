@@ -68,7 +68,7 @@ async def test_the_repeat_of_a_cancel_that_has_been_obeyed(world: World) -> None
 async def test_a_worker_that_took_the_run_meanwhile_means_another_look(world: World) -> None:
     await world.bring("parked")
     k = world.keys
-    keys = [k.run("r"), k.journal("r"), k.inbox("r"), k.timers, k.walks, k.worker("Z"), k.queue("q")]
+    keys = [k.run("r"), k.journal("r"), k.inbox("r"), k.timers, k.walks, k.worker("Z"), k.queue("q"), k.blocked]
     before = world.snapshot()
     reply = world.eval("cancel_run", keys, ("", "r", "why", "t1", 5, "Z", "", ""))
     assert reply == [Answer.RETRY]

@@ -85,6 +85,14 @@ async def commit_park(world: World) -> None:
     copy.commit("park", [b"R1"], due_ms=T0 + 5, children=[world.child("r/c", "r")], walks=[("kx", b"0")])
 
 
+async def commit_block(world: World) -> None:
+    copy = await world.bring("running")
+    assert copy
+    copy.commit("go", sets=["timer", T0])
+    world.caller.is_dry = True
+    copy.commit("block", [b"R1"], sets=["waiting", "code: x"])
+
+
 async def commit_end_of_root(world: World) -> None:
     await world.start("p")
     parent, _ = world.family()
@@ -101,6 +109,24 @@ async def commit_under_cancel(world: World) -> None:
     copy.inbox = world.inbox()
     world.caller.is_dry = True
     copy.commit("park", [b"R1"], take=1, children=[world.child("r/c", "r"), world.child("r/d", "r", mode="c")])
+
+
+async def unblock(world: World) -> None:
+    for id in "abc":
+        await world.bring("blocked", id)
+    await world.store.cancel_run("c", "why", "t", 5)
+    world.server.hset(world.keys.blocked, "c", "w")
+    keys = [world.keys.blocked, world.keys.worker("A")]
+    keys += [key for id in "abc" for key in (world.keys.run(id), world.keys.queue("q"))]
+    world.caller.is_dry = True
+    world.eval("unblock_runs", keys, ("A", "t", "a", "q", "b", "q", "c", "q"))
+
+
+async def unblock_into_the_queue(world: World) -> None:
+    await world.bring("blocked")
+    world.caller.is_dry = True
+    keys = (world.keys.blocked, world.keys.worker(""), world.keys.run("r"), world.keys.queue("q"))
+    world.eval("unblock_runs", keys, ("", "", "r", "q"))
 
 
 async def _outside(world: World, method: str, id: str, *args: Any) -> None:
@@ -126,6 +152,16 @@ async def cancel_never_started(world: World) -> None:
     await world.start("p")
     world.claim("A", "p").commit("park", [b"R1"], children=[world.child()])
     await _outside(world, "cancel_run", "p/c", "why", "t", 5)
+
+
+async def cancel_blocked(world: World) -> None:
+    await world.bring("blocked")
+    await _outside(world, "cancel_run", "r", "why", "t", 5)
+
+
+async def settle_blocked(world: World) -> None:
+    await world.bring("blocked")
+    await _outside(world, "settle_run", "r", "terminate", "cancelled", b"why")
 
 
 async def settle(world: World) -> None:
@@ -259,7 +295,8 @@ CASES: dict[str, Prepare] = {
         start, start_delayed, claim, resume, commit_go, commit_park, commit_end, commit_end_nudging,
         commit_end_of_root, commit_under_cancel, cancel, cancel_never_started, settle, settle_root, event_wakes,
         event_nudges, release, release_delayed, release_garbage, fire, fire_delayed, poll, expire, advance, close, drop,
-        ack, subscribe, open_client, purge,
+        ack, subscribe, open_client, purge, commit_block, cancel_blocked, settle_blocked, unblock,
+        unblock_into_the_queue,
     )
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 -- Marks a run as cancelled: one that never started ends at once, another is told and ends by itself.
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
 -- Returns: {OK, now, waiting clients} | {DONE}: it had ended or been cancelled | {GONE} | {RETRY}: the owner changed.
--- Writes: run, journal, inbox, timers, walks, worker stream or queue; on an end the parent's.
+-- Writes: run, journal, inbox, timers, walks, blocked, worker stream or queue; on an end the parent's.
 -- Repeat-safe: the same token gets the first answer.
 -- Wakes: the run; on an end its parent.
 local run_key = KEYS[1]
@@ -11,6 +11,7 @@ local timers_key = KEYS[4]
 local walks_key = KEYS[5]
 local worker_key = KEYS[6]
 local queue_key = KEYS[7]
+local blocked_key = KEYS[8]
 local given_now = ARGV[1]
 local id = ARGV[2]
 local reason = ARGV[3]
@@ -39,7 +40,7 @@ if run.epoch == 0 then
   -- Never started: nobody holds a copy of it, so it ends here. A claim in flight finds its entry gone.
   local parent = nil
   if parent_id ~= '' then
-    parent = { run_key = KEYS[8], inbox_key = KEYS[9], worker_key = KEYS[10], queue_key = KEYS[11],
+    parent = { run_key = KEYS[9], inbox_key = KEYS[10], worker_key = KEYS[11], queue_key = KEYS[12],
       id = parent_id, owner = parent_owner }
   end
   local plan = plan_end_from_outside(keys, run, parent)
@@ -47,7 +48,11 @@ if run.epoch == 0 then
   return { STATUS.OK, now, run.client }
 end
 
-if run.status == 'blocked' then run.status = 'parked' end
+local is_blocked = run.status == 'blocked'
+if is_blocked then
+  redis.call('HLEN', blocked_key)
+  run.status = 'parked'
+end
 plan_message(inbox_key, run, keys.worker, queue_key)
 if run.kids > 0 then redis.call('HLEN', walks_key) end
 
@@ -57,6 +62,7 @@ redis.call('ZADD', timers_key, grace_due, 'g' .. id)
 -- The children known now are cancelled by the walk; those created later are born cancelled by the commit. The subtree
 -- is durable work, so that a canceller who dies here leaves nothing undone.
 if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end
+if is_blocked then redis.call('HDEL', blocked_key, id) end
 deliver_message(now, run_key, inbox_key, id, run, 'X' .. reason, { 'cancel', reason, 'cancel_token', token,
   'cancel_at', run.mail + 1, 'cancel_kids', run.kids, 'grace', grace_due })
 return { STATUS.OK, now, '' }

@@ -1,13 +1,13 @@
 -- Appends what the owner's run has seen and done, applies its effects, and goes on, parks, blocks or ends it.
 -- Slots: after the fixed keys come, if children are created, `children`, `index` and run, journal, queue of
 --   each; then run and journal of each awaited child; then, if the run has a parent and ends, the parent's
---   run, inbox, worker stream and queue. ARGV from 13 on: the list (letter and value in turn), the children
---   (id, fields, record, delay, and letters: `c` asked for by cleanup, `k` keeps what has completed, `a` is a
---   further attempt), the awaited child ids, the walks (item and value in turn), and with a parent its id and
---   the worker whose stream was declared.
+--   run, inbox, worker stream and queue; or, if it blocks, `blocked`. ARGV from 13 on: the list (letter and value
+--   in turn), the children (id, fields, record, delay, and letters: `c` asked for by cleanup, `k` keeps what has
+--   completed, `a` is a further attempt), the awaited child ids, the walks (item and value in turn), and with a parent
+--   its id and the worker whose stream was declared.
 -- Returns: {OK | PARKED | ENDED, now, messages not taken, waiting clients, worker to nudge} | {FENCED, now}
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
--- Writes: run, journal, inbox, timers, walks, children, index, queues, the parent's run, inbox and streams.
+-- Writes: run, journal, inbox, timers, walks, blocked, children, index, queues; the parent's run, inbox, streams.
 -- Repeat-safe: seq = last gets the stored answer, with the messages not yet taken.
 -- Wakes: new children's queues; the parent.
 local run_key = KEYS[1]
@@ -116,7 +116,7 @@ if (want == 'park' and (mail > taken or n_tells > 0)) or (ending and cancel_at >
   want, ending = 'go', false
 end
 local keys = { run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key }
-local timer, answer, plan = f[10] or '', STATUS.OK, nil
+local timer, answer, plan, workflow = f[10] or '', STATUS.OK, nil, nil
 if ending then
   local parent = nil
   if has_parent == '1' then
@@ -144,6 +144,10 @@ else
       redis.call('ZCARD', timers_key)
       put('timer', want == 'park' and due_ms or '')
     end
+    if want == 'block' then
+      redis.call('HLEN', KEYS[next_key])
+      workflow = redis.call('HGET', run_key, 'workflow') or ''
+    end
   end
 end
 put('answer', answer)
@@ -164,6 +168,8 @@ if want == 'park' and due_ms ~= '' then
 elseif answer == STATUS.PARKED and timer ~= '' then
   redis.call('ZREM', timers_key, 'w' .. id)
 end
+-- Nothing wakes a blocked run but a cancel, or who looks into this list.
+if workflow then redis.call('HSET', KEYS[next_key], id, workflow) end
 if family then family.write(family) end
 if n_walks > 0 then redis.call('HSET', walks_key, unpack(walks)) end
 

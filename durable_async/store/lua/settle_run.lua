@@ -2,7 +2,7 @@
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
 -- Returns: {OK, now, waiting clients} | {DONE}: it had ended, or the cause is void | {GONE}
 --   | {RETRY}: the owner changed.
--- Writes: run, journal, inbox, timers, walks, streams; the parent's run, inbox and streams. A void grace timer.
+-- Writes: run, journal, inbox, timers, walks, blocked, streams; the parent's run, inbox, streams. A void grace timer.
 -- Repeat-safe: a second call finds the run terminal; with a token it gets the first answer.
 -- Wakes: the parent; the owner is nudged.
 local run_key = KEYS[1]
@@ -12,6 +12,7 @@ local timers_key = KEYS[4]
 local walks_key = KEYS[5]
 local worker_key = KEYS[6]
 local queue_key = KEYS[7]
+local blocked_key = KEYS[8]
 local given_now = ARGV[1]
 local id = ARGV[2]
 local cause = ARGV[3]
@@ -51,7 +52,7 @@ if cause == 'poison' and (run.status ~= 'ready' or run.claims < tonumber(crash_l
 
 local parent = nil
 if parent_id ~= '' then
-  parent = { run_key = KEYS[8], inbox_key = KEYS[9], worker_key = KEYS[10], queue_key = KEYS[11],
+  parent = { run_key = KEYS[9], inbox_key = KEYS[10], worker_key = KEYS[11], queue_key = KEYS[12],
     id = parent_id, owner = parent_owner }
 end
 local keys = {
@@ -59,6 +60,8 @@ local keys = {
   worker = run.owner ~= '' and worker_key or nil, queue = queue_key,
 }
 local plan = plan_end_from_outside(keys, run, parent)
+local is_blocked = run.status == 'blocked'
+if is_blocked then redis.call('HLEN', blocked_key) end
 local set = {}
 if token ~= '' then set = { 'ended_by', token } end
 if run.kids == 0 then
@@ -73,4 +76,5 @@ else
   end_from_outside(now, keys, id, plan, status, payload, set)
   redis.call('HSET', walks_key, (cause == 'terminate' and 't' or 'x') .. id, 0)
 end
+if is_blocked then redis.call('HDEL', blocked_key, id) end
 return { STATUS.OK, now, run.client }
