@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import flows
-from benchmarks.rig import Rig, rss_kib
+from benchmarks.rig import Rig, peak_kib, rss_kib
 from durable_async import Workflow
 
 Case = Callable[[Rig, argparse.Namespace], Awaitable[dict[str, Any]]]
@@ -55,15 +55,24 @@ def _latency(workflow: Workflow[Any, Any]) -> Case:
     return case
 
 
-async def _fanout(rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
-    await (await rig.durable.start(flows.fanout, 100)).result()
-    before = rig.cpu_s()
-    started = perf_counter()
-    await (await rig.durable.start(flows.fanout, options.n)).result()
-    seconds = perf_counter() - started
-    after = rig.cpu_s()
-    cpu = {name: round((after[name] - before[name]) / options.n * 1e6, 1) for name in after}
-    return {"seconds": round(seconds, 4), "cpu_us": cpu}
+def _fanout(workflow: Workflow[int, int]) -> Case:
+    async def case(rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
+        await (await rig.durable.start(workflow, 100)).result()
+        before, idle_kib = rig.cpu_s(), rss_kib(rig.worker_pid)
+        idle_server_kib = rss_kib(rig.server.pid)
+        started = perf_counter()
+        await (await rig.durable.start(workflow, options.n)).result()
+        seconds = perf_counter() - started
+        after = rig.cpu_s()
+        cpu = {name: round((after[name] - before[name]) / options.n * 1e6, 1) for name in after}
+        return {
+            "seconds": round(seconds, 4),
+            "cpu_us": cpu,
+            "worker_peak_mib": round((peak_kib(rig.worker_pid) - idle_kib) / 1024, 1),
+            "server_peak_mib": round((peak_kib(rig.server.pid) - idle_server_kib) / 1024, 1),
+        }
+
+    return case
 
 
 async def _parked(rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
@@ -98,7 +107,8 @@ CASES: dict[str, tuple[Case, int]] = {
     "call_child": (_throughput(flows.parent, 1), 8_000),
     "latency": (_latency(flows.noop), 2_000),
     "child_latency": (_latency(flows.parent), 1_000),
-    "fanout": (_fanout, 1_000),
+    "fanout": (_fanout(flows.fanout), 1_000),
+    "map": (_fanout(flows.mapped), 10_000),
     "parked": (_parked, 10_000),
 }
 """By name: the case, and its usual n."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durable_async import call_workflow, step, wait_for_event, workflow
+from durable_async import call_workflow, map_workflow, step, wait_for_event, workflow
 
 
 @step
@@ -40,10 +40,16 @@ async def fanout(n: int) -> int:
 
 
 @workflow
+async def mapped(n: int) -> int:
+    """The same through `map_workflow`."""
+    return len(await map_workflow(noop, range(n)))
+
+
+@workflow
 async def parked(n: int) -> int:
     """Waits for an event that does not come."""
     await wait_for_event("never")
     return n
 
 
-ALL = [noop, steps10, parent, fanout, parked]
+ALL = [noop, steps10, parent, fanout, mapped, parked]

@@ -59,6 +59,12 @@ def rss_kib(pid: int) -> int:
     return 0
 
 
+def peak_kib(pid: int) -> int:
+    """Resident memory of a process at its largest."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 @asynccontextmanager
 async def rig(options: argparse.Namespace) -> AsyncIterator[Rig]:
     """Everything started and connected, and stopped again."""

@@ -46,10 +46,14 @@ from durable_async.errors import (
 )
 from durable_async.shapes import HistoryEvent, Page, Progress, QueueInfo, RunInfo, RunTree, WorkerInfo
 from durable_async.types import CHILD_TIMEOUT, RAISE, Limits, Retry, Status, days, hours, minutes, seconds
+from durable_async.workflow.branches import Err, Ok
 from durable_async.workflow.calls import Child, call_workflow, start_workflow
 from durable_async.workflow.definitions import Step, Workflow, step, workflow
 from durable_async.workflow.facts import info, now, random, uuid
+from durable_async.workflow.mapping import map_workflow
+from durable_async.workflow.parallel import Tolerate, parallel
 from durable_async.workflow.published import get_context, put_context
+from durable_async.workflow.several import wait_for_all, wait_for_any
 from durable_async.workflow.waits import sleep, sleep_until, wait_for_event
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "DeterminismError",
     "Durable",
     "DurableError",
+    "Err",
     "ErrorInfo",
     "Handle",
     "HistoryEvent",
@@ -79,6 +84,7 @@ __all__ = [
     "NonRetryable",
     "NotInWorkflow",
     "NotSerializable",
+    "Ok",
     "Page",
     "PayloadError",
     "PayloadTooLarge",
@@ -102,6 +108,7 @@ __all__ = [
     "StepInterrupted",
     "StepTimeout",
     "StoreUnavailable",
+    "Tolerate",
     "UnknownWorkflow",
     "WaitTimeout",
     "WorkerInfo",
@@ -113,8 +120,10 @@ __all__ = [
     "get_context",
     "hours",
     "info",
+    "map_workflow",
     "minutes",
     "now",
+    "parallel",
     "put_context",
     "random",
     "seconds",
@@ -123,6 +132,8 @@ __all__ = [
     "start_workflow",
     "step",
     "uuid",
+    "wait_for_all",
+    "wait_for_any",
     "wait_for_event",
     "workflow",
 ]

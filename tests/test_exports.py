@@ -14,7 +14,8 @@ NAMES = {
     "in a workflow": {
         *("CHILD_TIMEOUT", "RAISE", "Child", "Progress"),
         *("call_workflow", "get_context", "info", "now", "put_context", "random", "sleep", "start_workflow", "uuid"),
-        *("sleep_until", "wait_for_event"),
+        *("Err", "Ok", "Tolerate", "map_workflow", "parallel"),
+        *("sleep_until", "wait_for_all", "wait_for_any", "wait_for_event"),
     },
     "from outside": {
         *("Durable", "Handle", "Limits", "Settings", "Status"),

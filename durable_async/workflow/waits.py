@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, overload
 
 from durable_async.checking import check_label, to_ms
+from durable_async.engine.events import Arrived
 from durable_async.engine.run import Run
 from durable_async.errors import WaitTimeout
 from durable_async.types import RAISE, Duration, RaiseType
@@ -76,36 +78,45 @@ async def wait_for_event(
     check_label(name, "event name")
     timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
     check_value(run, timeout_value, RAISE)
-    payload = run.events.take(name)
-    if payload is None:
-        payload = await _next_event(run, name, timeout_ms)
-    if payload is None:
+    event = run.events.take(name) or await next_event(run, (name,), timeout_ms)
+    if event is None:
         if timeout_value is RAISE:
             raise WaitTimeout(f"event {name!r} did not reach run {run.identity.id} in time")
         return timeout_value
-    return run.decode(payload, Any if type is None else type, f"event {name!r}")
+    return run.decode(event.payload, Any if type is None else type, f"event {name!r}")
 
 
-async def _next_event(run: Run, name: str, timeout_ms: int | None) -> bytes | None:
+async def next_event(run: Run, names: Sequence[str], timeout_ms: int | None) -> Arrived | None:
+    """The next event of one of these names, of which none is kept; None if the time is over before."""
     future: asyncio.Future[Any] = run.loop.create_future()
-    run.events.wait(name, future)
+    for name in names:
+        run.events.wait(name, future)
     handle = None
     if timeout_ms is not None:
-        handle = run.loop.call_later(timeout_ms / 1000, _time_over, future)
+        handle = run.loop.call_later(timeout_ms / 1000, time_over, future)
     try:
-        payload: bytes | None = await future
-        return payload
+        event: Arrived | None = await future
+        return event
     except asyncio.CancelledError:
-        if future.done() and not future.cancelled() and future.result() is not None:
+        if (event := arrived(future)) is not None:
             # It arrived in the moment of the cancel: the next wait gets it.
-            run.events.give_back(name, future.result())
+            run.events.give_back(event)
         raise
     finally:
-        run.events.forget(name, future)
+        for name in names:
+            run.events.forget(name, future)
         if handle is not None:
             handle.cancel()
 
 
-def _time_over(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_result(None)
+def arrived(future: asyncio.Future[Any]) -> Arrived | None:
+    """What a wait has been given, if anything."""
+    event: Arrived | None = future.result() if future.done() and not future.cancelled() else None
+    return event
+
+
+def time_over(*futures: asyncio.Future[Any]) -> None:
+    """Ends the waits that have been given nothing."""
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
