@@ -44,7 +44,7 @@ from durable_async.errors import (
     WorkflowDepthExceeded,
     WorkflowIdConflict,
 )
-from durable_async.shapes import HistoryEvent, Page, Progress, QueueInfo, RunInfo, RunTree, WorkerInfo
+from durable_async.shapes import HistoryEvent, Page, Progress, QueueInfo, RunInfo, RunTree, ScheduleInfo, WorkerInfo
 from durable_async.types import CHILD_TIMEOUT, RAISE, Limits, Retry, Status, days, hours, minutes, seconds
 from durable_async.workflow.branches import Err, Ok
 from durable_async.workflow.calls import Child, call_workflow, start_workflow
@@ -53,6 +53,7 @@ from durable_async.workflow.facts import info, now, random, uuid
 from durable_async.workflow.mapping import map_workflow
 from durable_async.workflow.parallel import Tolerate, parallel
 from durable_async.workflow.published import get_context, put_context
+from durable_async.workflow.schedules import Schedule, cron, every
 from durable_async.workflow.several import wait_for_all, wait_for_any
 from durable_async.workflow.waits import sleep, sleep_until, wait_for_event
 
@@ -100,6 +101,8 @@ __all__ = [
     "RunNotWaiting",
     "RunTimeout",
     "RunTree",
+    "Schedule",
+    "ScheduleInfo",
     "Settings",
     "Status",
     "Step",
@@ -116,7 +119,9 @@ __all__ = [
     "WorkflowDepthExceeded",
     "WorkflowIdConflict",
     "call_workflow",
+    "cron",
     "days",
+    "every",
     "get_context",
     "hours",
     "info",

@@ -103,3 +103,26 @@ class WorkerInfo:
     resident: int
     since: datetime
     last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInfo:
+    """A schedule as the store has it. Times are aware UTC datetimes."""
+
+    name: str
+    """That of its workflow."""
+    workflow: str
+    expression: str
+    """``cron 0 9 * * * America/New_York`` or ``every 300 s``."""
+    next_at: datetime | None
+    """The next tick; None while it is paused, and after that until a worker has looked. A time that has passed: no
+    worker with this schedule is there."""
+    last_at: datetime | None
+    """The tick (or moment, if it was triggered) of its last run."""
+    last_run_id: str | None
+    """Its last run, which may still be active; its retention may be over."""
+    paused: bool
+    catch_up: str
+    overlap: str
+    error: str | None
+    """Why the newest tick could not be started; None once one was. How a run ended is its own business."""

@@ -21,6 +21,7 @@ NAMES = {
         *("Durable", "Handle", "Limits", "Settings", "Status"),
         *("HistoryEvent", "Page", "QueueInfo", "RunInfo", "RunTree", "WorkerInfo"),
     },
+    "schedules": {"Schedule", "ScheduleInfo", "cron", "every"},
     "durations": {"days", "hours", "minutes", "seconds"},
     "payloads": {"Codec", "MsgpackCodec"},
     "errors": {

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "send": "run_commands",
     "queues": "queue_commands",
     "workers": "queue_commands",
+    "schedules": "schedule_command",
     "server": "server_command",
     "demo": "demo_command",
 }

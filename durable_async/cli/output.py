@@ -18,7 +18,7 @@ from rich.tree import Tree
 
 from durable_async.cli.exits import one_line
 from durable_async.cli.plain_data import plain, to_json
-from durable_async.shapes import HistoryEvent, QueueInfo, RunInfo, RunTree, WorkerInfo
+from durable_async.shapes import HistoryEvent, QueueInfo, RunInfo, RunTree, ScheduleInfo, WorkerInfo
 from durable_async.types import Status
 
 STYLES = {
@@ -106,6 +106,21 @@ def show_history(events: Iterable[HistoryEvent]) -> None:
             parts.append(to_json(event.detail).decode())
         rows.append([str(event.index), when(event.at), event.kind, event.name, ", ".join(parts)])
     _table(("", "at", "kind", "name", ""), rows)
+
+
+def show_schedules(schedules: Iterable[ScheduleInfo]) -> None:
+    """A table of schedules, or a line for each: name, when, next tick, last run, and what is the matter."""
+    rows = [
+        [
+            s.name,
+            s.expression,
+            "paused" if s.paused else when(s.next_at),
+            s.last_run_id or "",
+            (s.error or "")[:_LONGEST],
+        ]
+        for s in schedules
+    ]
+    _table(("name", "schedule", "next", "last run", ""), rows)
 
 
 def show_tree(tree: RunTree) -> None:

@@ -14,6 +14,7 @@ from durable_async.client.handle import Handle
 from durable_async.client.operating import Operating
 from durable_async.client.queries import Queries
 from durable_async.client.registration import spec_of
+from durable_async.client.scheduling import Scheduling
 from durable_async.client.serving import Serving
 from durable_async.codec import roundtrip
 from durable_async.engine.records import Outcome, event_body, start_record
@@ -32,7 +33,7 @@ _Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
 
 
-class Durable(Serving, Operating):
+class Durable(Serving, Operating, Scheduling):
     """A client of one namespace, which can also run workers.
 
     Entering it opens the connection, leaving it closes it; one instance may be entered from several places of one

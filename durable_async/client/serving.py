@@ -9,6 +9,7 @@ from typing import Any
 from durable_async.client.base import Base
 from durable_async.client.running import Stop, entered, serve
 from durable_async.errors import ConfigurationError
+from durable_async.worker.scheduler import scheduled
 from durable_async.worker.settings import WorkerSettings
 from durable_async.worker.worker import Worker
 
@@ -28,6 +29,7 @@ class Serving(Base):
             settings,
             codec=self.codec,
             limits=self.limits,
+            schedules=scheduled(self._workflows.values(), self._retention_ms),
         )
 
     def worker_settings(self, **given: Any) -> WorkerSettings:

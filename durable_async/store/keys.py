@@ -24,6 +24,8 @@ class Keys:
         "meta",
         "queue_prefix",
         "run_prefix",
+        "schedule_prefix",
+        "schedules",
         "timers",
         "walks",
         "worker_prefix",
@@ -39,6 +41,8 @@ class Keys:
         self.queue_prefix = base + "queue:"
         self.worker_prefix = base + "worker:"
         self.client_prefix = base + "client:"
+        self.schedule_prefix = base + "schedule:"
+        self.schedules = base + "schedules"
         self.timers = base + "timers"
         self.walks = base + "walks"
         self.index = base + "index"
@@ -75,9 +79,13 @@ class Keys:
         """stream with a short time to live: results for a waiting client."""
         return self.client_prefix + id
 
+    def schedule(self, name: str) -> str:
+        """hash: a schedule, what it was last and when it is next."""
+        return self.schedule_prefix + name
+
     def permanent(self) -> tuple[str, ...]:
-        """The keys that stay when every run is over; queue streams stay too."""
-        return (self.timers, self.walks, self.index, self.blocked, self.workers, self.beats, self.meta)
+        """The keys that stay when every run is over; queue streams and schedules stay too."""
+        return (self.timers, self.schedules, self.walks, self.index, self.blocked, self.workers, self.beats, self.meta)
 
 
 def partition_of(id: str, partitions: int) -> int:

@@ -14,6 +14,7 @@ from durable_async.codec.flat import pack_flat
 from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
 from durable_async.store.outside import OutsideCalls
+from durable_async.store.scheduling import ScheduleCalls
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
 from durable_async.store.upkeep import UpkeepCalls
@@ -28,7 +29,7 @@ PUSH_LIMIT = 10_000
 _start, _claim, _resume, _commit = (SCRIPTS[n] for n in ("start_run", "claim_runs", "resume_runs", "commit_run"))
 
 
-class Store(OutsideCalls, UpkeepCalls, BlockedCalls):
+class Store(OutsideCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
     """The transitions of one partition.
 
     Args:

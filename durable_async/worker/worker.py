@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import monotonic, time
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ from durable_async.worker.heartbeat import Heartbeat
 from durable_async.worker.purger import Purger
 from durable_async.worker.reaper import Reaper
 from durable_async.worker.runner import Runner, RunnerSettings
+from durable_async.worker.scheduler import Scheduled, Scheduler
 from durable_async.worker.settings import WorkerSettings
 from durable_async.worker.timers import Timers
 from durable_async.worker.unblocker import Unblocker
@@ -66,6 +67,7 @@ class Worker:
         *,
         codec: Codec,
         limits: Limits,
+        schedules: Sequence[Scheduled] = (),
     ) -> None:
         self._spec = spec
         self._keys = keys
@@ -73,6 +75,8 @@ class Worker:
         self.settings = settings
         self._codec = codec
         self._limits = limits
+        self._schedules = schedules
+        self._scheduler: Scheduler | None = None
         # The random part makes a restarted worker another one: what the dead one held is not its own.
         self.id = f"{settings.name or socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}".replace("/", "_")
         self.clock = ServerClock()
@@ -107,6 +111,10 @@ class Worker:
         ):
             self._tasks.append(loop.create_task(coroutine, name=f"durable-{name}"))
         self.runner.background.spawn(self._unblocker.run())
+        if self._schedules:
+            self._scheduler = Scheduler(self.store, self.clock, self._schedules, self._codec, self._limits.payload)
+            running = self._keep("schedules", self._scheduler.run)
+            self._tasks.append(loop.create_task(running, name="durable-schedules"))
 
     async def _connect(self, wait_s: float) -> None:
         give_up_at = monotonic() + wait_s
@@ -293,12 +301,17 @@ class Worker:
         """Makes reads that find nothing return soon: right after `start`, so that `until_idle` need not wait."""
         for reader in (self._own_reader, self._queue_reader):
             reader.block_ms = IDLE_BLOCK_MS
+        if self._scheduler is not None:
+            self._scheduler.refresh_s = IDLE_BLOCK_MS / 1000
 
     async def until_idle(self) -> None:
         """Returns when nothing is runnable now: no run active, nothing in the streams, no timer due."""
         self.hurry()
         timers, own, queues = self._timers.looks, self._own_reader.looks, self._queue_reader.looks
         while True:
+            # Before the timers and streams, since what ticks start is queued.
+            if self._scheduler is not None:
+                await self._scheduler.looks.whole()
             found = timers.found + own.found + queues.found
             was_resting = self._is_resting()
             self._timers.look_now()
@@ -321,6 +334,8 @@ class Worker:
         runner.is_draining = runner.intake.is_closed = True
         for loop in (self._own_reader, self._queue_reader, self._timers):
             loop.is_stopping = True
+        if self._scheduler is not None:
+            self._scheduler.stop()
         for held in runner.intake.take_backlog():
             runner.background.spawn(runner.intake.give_back(held))
         patience = self.settings.drain_timeout if drain_timeout is None else drain_timeout

@@ -16,6 +16,7 @@ from durable_async.engine.spec import StepSpec, WorkflowSpec
 from durable_async.types import Duration, Retry, as_retry
 from durable_async.workflow.annotations import hints_of, visible_locals
 from durable_async.workflow.current import find_run
+from durable_async.workflow.schedules import Schedule, check_schedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +38,9 @@ class Workflow(Generic[InputT, OutputT_co]):
         version: str | None = None,
         retention: Duration | None = None,
         on_parent_close: str = "leave",
+        schedule: Schedule | None = None,
+        catch_up: str = "one",
+        overlap: str = "allow",
         local_names: dict[str, Any] | None = None,
     ) -> None:
         _check_function(function)
@@ -50,6 +54,10 @@ class Workflow(Generic[InputT, OutputT_co]):
         if retention is not None:
             to_ms(retention, "retention")
         self.on_parent_close = on_parent_close
+        check_schedule(self.name, schedule, catch_up, overlap)
+        self.schedule = schedule
+        self.catch_up = catch_up
+        self.overlap = overlap
         self._local_names = local_names
         functools.update_wrapper(self, function)
 
@@ -175,6 +183,9 @@ def workflow(
     version: str | None = None,
     retention: Duration | None = None,
     on_parent_close: str = "leave",
+    schedule: Schedule | None = None,
+    catch_up: str = "one",
+    overlap: str = "allow",
 ) -> _WorkflowDecorator: ...
 
 
@@ -188,10 +199,18 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
         retention: how long an ended root run stays readable; by default the `Durable`'s.
         on_parent_close: `leave` (default) or `cancel`: what becomes of a child made by `start_workflow` when its parent
             ends by itself.
+        schedule: `cron(...)` or `every(...)`: workers start one run for each tick, its id the name, ``@`` and the tick
+            (``report@2026-01-01T09:00:00Z``). The workflow takes no input, or the tick (annotate it with ``datetime``;
+            it is aware, in UTC), or has a default. Whatever became of the run of one tick, the next one is started.
+        catch_up: which ticks are started that came while no worker was there: the newest `one` (default), `all`, oldest
+            first, or `none`: only a tick of the last minute. What comes while a schedule is paused is never caught up.
+        overlap: `allow` (default), or `skip` to leave a tick out while the schedule's last run has not ended, be it
+            waiting, paused with its queue or cancelled and cleaning up. Ticks left out are not caught up.
 
     Raises:
         TypeError: if the function is not ``async def``, is a generator, or takes more than one argument.
-        ValueError: if a name breaks the grammar of names.
+        ValueError: if a name breaks the grammar of names, or that of a scheduled workflow has more than 100 characters;
+            if a choice is none of those named.
     """
     local_names = visible_locals(1)
     if function is not None:

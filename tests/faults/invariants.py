@@ -49,7 +49,7 @@ from durable_async.store.keys import Keys
 from .book import Book
 from .snapshot import TERMINAL, Run, Snapshot, take
 
-KINDS = ("run", "journal", "inbox", "children", "queue", "worker", "client")
+KINDS = ("run", "journal", "inbox", "children", "queue", "worker", "client", "schedule")
 CRASH_LIMIT = 5
 CLOCK_SLACK_MS = 50
 """Between two readings of one clock, by the server and by us."""

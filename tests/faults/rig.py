@@ -35,7 +35,19 @@ from .book import Book
 
 STRIKES = ("crash-before", "crash-after", "lose-request", "lose-reply")
 BY_THE_CLOCK = frozenset(
-    {"poll_due", "purge_index", "HGETALL", "XINFO", "XPENDING", "XREADGROUP", "INFO", "CONFIG", "PING", "CLIENT"}
+    {
+        "poll_due",
+        "poll_schedules",
+        "purge_index",
+        "HGETALL",
+        "XINFO",
+        "XPENDING",
+        "XREADGROUP",
+        "INFO",
+        "CONFIG",
+        "PING",
+        "CLIENT",
+    }
 )
 LEASE_S = 0.7
 
@@ -126,6 +138,8 @@ def brought(name: str, reply: Any) -> bool:
     """Whether a poll brought something."""
     if isinstance(reply, Exception):
         return False
+    if name == "poll_schedules":
+        return bool(reply[3])
     return bool(reply) if name == "XREADGROUP" else name == "poll_due" and bool(reply[2] or reply[4])
 
 

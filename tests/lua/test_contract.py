@@ -19,7 +19,7 @@ LIBRARY = {path.stem: path.read_text() for path in sorted((LUA / "lib").glob("*.
 COMMANDS_7_0 = {
     "DEL", "EXISTS", "HDEL", "HGET", "HLEN", "HMGET", "HRANDFIELD", "HSET", "LINDEX", "LLEN", "LRANGE", "LTRIM",
     "PEXPIRE", "PTTL", "RPUSH", "TIME", "TYPE", "XACK", "XADD", "XDEL", "XGROUP", "XLEN", "XPENDING", "XRANGE", "ZADD",
-    "ZCARD", "ZRANGE", "ZREM",
+    "ZCARD", "ZRANGE", "ZREM", "ZSCORE",
 }  # fmt: skip
 """Each in the documentation of Redis 7.0 with the options used; to add one, look it up there."""
 

@@ -15,6 +15,7 @@ import redis
 from durable_async.store.keys import Keys
 from durable_async.store.scripts import SCRIPTS
 
+from .scheduling import HOUR, NAME, known, record, tick
 from .world import T0, World
 
 Prepare = Callable[[World], Awaitable[None]]
@@ -289,6 +290,48 @@ async def purge(world: World) -> None:
     world.eval("purge_index", keys, ("a", "b"))
 
 
+async def register(world: World) -> None:
+    world.caller.is_dry = True
+    await world.store.register_schedule(record(cursor_ms=T0, next_ms=T0 + HOUR))
+
+
+async def poll_due_schedules(world: World) -> None:
+    await known(world)
+    await known(world, name="other")
+    world.now = T0 + HOUR
+    keys = [world.keys.schedules, world.keys.schedule(NAME), world.keys.schedule("other")]
+    world.caller.is_dry = True
+    world.eval("poll_schedules", keys, (world.now, 2_000, NAME, "e1", "other", "e1"))
+
+
+async def tick_starts(world: World) -> None:
+    await known(world)
+    await world.bring("completed")
+    world.server.hset(world.keys.schedule(NAME), "last_run", "r")
+    world.caller.is_dry = True
+    await world.store.tick_schedule(tick(world, last_run="r", overlap="skip"))
+
+
+async def tick_triggers(world: World) -> None:
+    await known(world)
+    world.caller.is_dry = True
+    await world.store.tick_schedule(tick(world, want="trigger"))
+
+
+async def change(world: World) -> None:
+    await known(world)
+    k = world.keys
+    world.caller.is_dry = True
+    world.eval("change_schedule", (k.schedules, k.schedule(NAME)), (T0, "pause", NAME, 9_000))
+
+
+async def change_by_removing(world: World) -> None:
+    await known(world)
+    k = world.keys
+    world.caller.is_dry = True
+    world.eval("change_schedule", (k.schedules, k.schedule(NAME)), (T0, "remove", NAME, 9_000))
+
+
 CASES: dict[str, Prepare] = {
     case.__name__: case
     for case in (
@@ -297,6 +340,8 @@ CASES: dict[str, Prepare] = {
         event_nudges, release, release_delayed, release_garbage, fire, fire_delayed, poll, expire, advance, close, drop,
         ack, subscribe, open_client, purge, commit_block, cancel_blocked, settle_blocked, unblock,
         unblock_into_the_queue,
+        ack, subscribe, open_client, purge, register, poll_due_schedules, tick_starts, tick_triggers, change,
+        change_by_removing,
     )
 }  # fmt: skip
 

@@ -101,7 +101,7 @@ class Look:
         found += [f"stream {name} holds {length}" for name, length in self.streams.items() if any(length)]
         found += [f"timer {member}" for member in self.timers] + [f"walk {item}" for item in self.walks]
         for name, ttl in self.keys.items():
-            stays = name in permanent or name.startswith("queue:") or name == f"worker:{living}"
+            stays = name in permanent or name.startswith(("queue:", "schedule:")) or name == f"worker:{living}"
             if ttl < 0 and not stays:
                 found.append(f"key {name} stays for ever")
         return found
