@@ -9,10 +9,11 @@ import click
 
 from durable_async.checking import check_name
 from durable_async.cli import output
-from durable_async.cli.exits import DONE, run_async
+from durable_async.cli.exits import DONE, FAILED, CliError, run_async
 from durable_async.cli.options import _Type, json_option, store_options
 from durable_async.cli.run_commands import _opened
 from durable_async.client.durable import Durable
+from durable_async.errors import UnknownWorkflow
 from durable_async.shapes import ScheduleInfo
 
 
@@ -56,17 +57,20 @@ def schedules_(  # noqa: D103 - click shows the help text above
         async with _opened(url, namespace) as durable:
             if not (pauses or resumes or triggers or removes):
                 _show(await durable.schedules(), as_json)
-            for name in pauses:
-                await durable.pause_schedule(name)
-                _say(name, "paused", as_json)
-            for name in resumes:
-                await durable.resume_schedule(name)
-                _say(name, "resumed", as_json)
-            for name in triggers:
-                await _trigger(durable, name, as_json)
-            for name in removes:
-                await durable.remove_schedule(name)
-                _say(name, "removed", as_json)
+            try:
+                for name in pauses:
+                    await durable.pause_schedule(name)
+                    _say(name, "paused", as_json)
+                for name in resumes:
+                    await durable.resume_schedule(name)
+                    _say(name, "resumed", as_json)
+                for name in triggers:
+                    await _trigger(durable, name, as_json)
+                for name in removes:
+                    await durable.remove_schedule(name)
+                    _say(name, "removed", as_json)
+            except UnknownWorkflow as error:
+                raise CliError(str(error), FAILED) from None
         return DONE
 
     return run_async(go())

@@ -121,7 +121,7 @@ class Scheduler:
         self._store = store
         self._clock = clock
         self._known = {each.name: each for each in schedules}
-        self._unregistered = list(self._known)
+        self._unregistered = set(self._known)
         self._codec = codec
         self._limit = limit
         self._stop = asyncio.Event()
@@ -158,9 +158,14 @@ class Scheduler:
 
     async def look(self) -> float | None:
         """One look: registers what is not, starts what is due. Returns when the next tick is due, if one is known."""
-        while self._unregistered and not self.is_stopping:
-            await self._register(self._known[self._unregistered[0]])
-            del self._unregistered[0]
+        for name in sorted(self._unregistered):
+            try:
+                await self._register(self._known[name])
+            except ServerError as error:
+                # One schedule's damage is not the others' trouble.
+                log.error("schedule %s could not be made known and is tried again: %s", name, error)
+            else:
+                self._unregistered.discard(name)
         known = [(name, each.schedule.expression) for name, each in self._known.items()]
         next_ms, has_found = None, False
         for at in range(0, len(known), CHUNK):
@@ -173,7 +178,7 @@ class Scheduler:
                 has_found, next_ms = True, 0
                 await self._handle(self._known[name], cursor_ms, last_run, now_ms)
             # Nobody who has the other code is there any more: a deploy that was rolled back, or half of one.
-            self._unregistered += [name for name, due_ms in foreign if now_ms - due_ms > FOREIGN_MS]
+            self._unregistered.update(name for name, due_ms in foreign if now_ms - due_ms > FOREIGN_MS)
         self.looks.note(has_found=has_found)
         return next_ms
 
@@ -188,7 +193,7 @@ class Scheduler:
         try:
             await self._start_ticks(mine, cursor_ms, last_run, now_ms)
         except ServerError as error:
-            # One schedule's damage is not the others' trouble. Nothing was written; the tick comes back.
+            # Nothing was written; the tick comes back.
             log.error("schedule %s: a tick could not be started and is tried again: %s", mine.name, error)
             note = Tick(
                 want="note",
@@ -251,8 +256,8 @@ class Scheduler:
             )
             if reply[0] == Answer.RETRY:
                 record = await self._store.schedule(mine.name)
-                if record is None:
-                    return None
+                if record is None or record.last_run == last_run:
+                    return None  # removed meanwhile, or of bytes that are no id
                 last_run = record.last_run
                 continue
             if reply[0] != Answer.OK:
