@@ -6,7 +6,7 @@ The public names, nothing else.
 from durable_async.client.durable import Durable
 from durable_async.client.handle import Handle
 from durable_async.client.settings import Settings
-from durable_async.codec import Codec, MsgpackCodec
+from durable_async.codec import Codec, CustomType, Encrypted, MsgpackCodec, Zstd
 from durable_async.errors import (
     ChildCancelled,
     ChildError,
@@ -69,10 +69,12 @@ __all__ = [
     "ConfigurationError",
     "CorruptPayload",
     "CrashLoop",
+    "CustomType",
     "DataLossSuspected",
     "DeterminismError",
     "Durable",
     "DurableError",
+    "Encrypted",
     "Err",
     "ErrorInfo",
     "Handle",
@@ -118,6 +120,7 @@ __all__ = [
     "Workflow",
     "WorkflowDepthExceeded",
     "WorkflowIdConflict",
+    "Zstd",
     "call_workflow",
     "cron",
     "days",

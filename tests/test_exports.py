@@ -23,7 +23,7 @@ NAMES = {
     },
     "schedules": {"Schedule", "ScheduleInfo", "cron", "every"},
     "durations": {"days", "hours", "minutes", "seconds"},
-    "payloads": {"Codec", "MsgpackCodec"},
+    "payloads": {"Codec", "CustomType", "Encrypted", "MsgpackCodec", "Zstd"},
     "errors": {
         *("DurableError", "ErrorInfo"),
         *("ConfigurationError", "DataLossSuspected", "IncompatibleServer", "StoreUnavailable"),

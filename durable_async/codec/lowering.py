@@ -23,9 +23,20 @@ from uuid import UUID
 from msgpack import ExtType  # type: ignore[import-untyped, unused-ignore]
 
 from durable_async.codec import foreign, wire
-from durable_async.codec.paths import piece, text
-from durable_async.codec.scan import MAX_DEPTH
-from durable_async.codec.walk import ATOMS, CANONICAL_ATOMS, STRICT, CanonicalWalk, Refused, Walk, why_not
+from durable_async.codec.hashed import is_named_tuple, stored_key
+from durable_async.codec.paths import piece, surrogate_path, text
+from durable_async.codec.walk import (
+    ATOMS,
+    CANONICAL_ATOMS,
+    NO_CUSTOMS,
+    STRICT,
+    CanonicalWalk,
+    Custom,
+    Customs,
+    Refused,
+    Walk,
+    why_not,
+)
 from durable_async.errors import NotSerializable, PayloadTooLarge
 from durable_async.types import ChildTimeoutType
 
@@ -33,14 +44,11 @@ FINGERPRINT_LIMIT: Final = 256 * 1024 * 1024
 _NAN: Final = float("nan")
 """The one that stands for all signs and payloads of NaN in a fingerprint."""
 
-_KEYS: Final = ATOMS | {str, bytes, date, datetime, time, timedelta, Decimal, UUID, ChildTimeoutType}
-
-
 _Lower = Callable[[Any, Walk, int], object]
 
 
-def lower(value: object, limit: int, what: str) -> object:
-    """`value` as what `wire.pack` takes.
+def lower(value: object, limit: int, what: str, custom: Customs = NO_CUSTOMS) -> object:
+    """`value` as what `wire.pack` takes; `custom` are the registered types of the user's.
 
     Raises:
         NotSerializable, PayloadTooLarge: as `Codec.encode`.
@@ -48,7 +56,10 @@ def lower(value: object, limit: int, what: str) -> object:
     cls = type(value)
     if cls in ATOMS or (cls in (str, bytes) and len(value) <= limit) or (cls is dict and _is_flat(value, limit)):  # type: ignore[arg-type]
         return value
-    return _run(value, Walk(limit), what)
+    walk = Walk(limit)
+    if custom:
+        walk.custom = custom
+    return _run(value, walk, what)
 
 
 def _is_flat(value: dict[object, object], limit: int) -> bool:
@@ -75,14 +86,16 @@ def is_plain(value: object, limit: int) -> bool:
     return walk.is_plain
 
 
-def fingerprint(value: object) -> bytes:
+def fingerprint(value: object, custom: Customs = NO_CUSTOMS) -> bytes:
     """See `Codec.fingerprint`."""
     cls = type(value)
     if cls is dict and _is_flat(value, FINGERPRINT_LIMIT):  # type: ignore[arg-type]
         names: dict[str, object] = value  # type: ignore[assignment]
         value = {name: item if (item := names[name]) == item else _NAN for name in sorted(names)}
     elif cls not in CANONICAL_ATOMS and not (cls is str and len(value) <= FINGERPRINT_LIMIT):  # type: ignore[arg-type]
-        value = _run(value, CanonicalWalk(FINGERPRINT_LIMIT), "value")
+        walk = CanonicalWalk(FINGERPRINT_LIMIT)
+        walk.custom = custom
+        value = _run(value, walk, "value")
     return hashlib.blake2b(pack(value, "value"), digest_size=16).digest()
 
 
@@ -95,7 +108,7 @@ def pack(lowered: object, what: str) -> bytes:
     try:
         return wire.pack(lowered)
     except UnicodeEncodeError:
-        path = _surrogate_path(lowered)
+        path = surrogate_path(lowered)
         raise NotSerializable(f"{what}{path or ''}: str with a lone surrogate, which has no UTF-8 form") from None
 
 
@@ -120,6 +133,9 @@ def _lower(value: object, walk: Walk, depth: int) -> object:
     handler = _BUILTIN.get(cls)
     if handler is None:
         walk.is_plain = False
+        custom = walk.custom.get(cls)
+        if custom is not None:
+            return _custom(custom, value, walk, depth)
         handler = _handler_for(cls)  # type: ignore[arg-type]
     return handler(value, walk, depth)
 
@@ -217,7 +233,7 @@ def _at(item: object, walk: Walk, depth: int, key: object) -> object:
 
 def _keyed_dict(value: dict[object, object], walk: Walk, depth: int) -> object:
     """A dict with a key that is not a str: as one with str keys if enums make it so, else as pairs in order."""
-    stored = [_stored_key(key, depth + 1, "dict key") for key in value]
+    stored = [stored_key(key, depth + 1, "dict key", walk.custom) for key in value]
     if len(set(stored)) != len(stored):
         raise Refused("two dict keys are stored as the same value")
     items = [_at(item, walk, depth, key) for key, item in value.items()]
@@ -229,25 +245,6 @@ def _keyed_dict(value: dict[object, object], walk: Walk, depth: int) -> object:
     if walk.canonical:
         entries.sort(key=lambda entry: _pack_key(entry[0]))
     return _ext(wire.MAP, [part for entry in entries for part in entry], walk)
-
-
-def _stored_key(key: object, depth: int, role: str) -> object:
-    """What a dict key or set element is after a round trip.
-
-    Raises:
-        Refused: if that could not be hashed.
-    """
-    cls = type(key)
-    if cls in _KEYS:
-        return key
-    if depth >= MAX_DEPTH:
-        raise Refused(f"nested deeper than {MAX_DEPTH} levels")
-    if cls is tuple or cls is frozenset or _is_named_tuple(cls):
-        made = frozenset if cls is frozenset else tuple
-        return made([_stored_key(part, depth + 1, role) for part in key])  # type: ignore[attr-defined]
-    if isinstance(key, enum.Enum):
-        return _stored_key(key.value, depth, role)
-    raise Refused(f"{role} of type {cls.__name__}, which cannot be one when it is read back")
 
 
 def _pack_key(lowered: object) -> bytes:
@@ -272,7 +269,7 @@ def _set(value: set[object] | frozenset[object], walk: Walk, depth: int) -> obje
     lowered = _list(list(value), walk, depth)
     lowered.sort(key=_pack_key)
     try:
-        stored = [_stored_key(item, depth + 1, "set element") for item in value]
+        stored = [stored_key(item, depth + 1, "set element", walk.custom) for item in value]
     except Refused:
         walk.is_plain = False  # such as a set of frozen dataclasses: a list of their data, for set[X] to rebuild
         return lowered
@@ -322,11 +319,16 @@ def _scalar(make: Callable[[Any], object]) -> _Lower:
     return lambda value, walk, depth: make(value)
 
 
+def _custom(custom: Custom, value: object, walk: Walk, depth: int) -> ExtType:
+    walk.enter(depth, 2)
+    try:
+        data = custom.to(value)
+    except Exception as error:  # noqa: BLE001  (the user's code; its text may quote the value)
+        raise Refused(f"custom type {custom.tag!r}: its `to` raised {type(error).__name__}") from None
+    return _ext(wire.CUSTOM, [custom.tag, _lower(data, walk, depth + 1)], walk)
+
+
 # --- the user's types -------------------------------------------------------------------------------------------------
-
-
-def _is_named_tuple(cls: type) -> bool:
-    return issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple)
 
 
 def _enum(value: enum.Enum, walk: Walk, depth: int) -> object:
@@ -383,7 +385,7 @@ def _unknown(value: object, walk: Walk, depth: int) -> object:
 def _handler_for(cls: type) -> _Lower:
     if issubclass(cls, enum.Enum):
         return _enum
-    if _is_named_tuple(cls):
+    if is_named_tuple(cls):
         return _named_tuple
     if issubclass(cls, STRICT):
         return _unknown
@@ -418,27 +420,6 @@ _BUILTIN: Final[dict[type, _Lower]] = {
 }
 
 
-def _surrogate_path(lowered: object) -> str | None:
-    """Where a lone surrogate is in a lowered value, or None: extensions were packed, and checked, before."""
-    if type(lowered) is str:
-        return "" if _has_surrogate(lowered) else None
-    items: Any = ()
-    if type(lowered) is list:
-        items = enumerate(lowered)
-    elif type(lowered) is dict:
-        items = lowered.items()
-    for key, item in items:
-        if type(key) is str and _has_surrogate(key):
-            return piece(key)
-        found = _surrogate_path(item)
-        if found is not None:
-            return (f"[{key}]" if type(lowered) is list else piece(key)) + found
-    return None
-
-
-def _has_surrogate(string: str) -> bool:
-    try:
-        string.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+def is_builtin(cls: type) -> bool:
+    """Whether a type is stored as itself, whatever is registered."""
+    return cls in _BUILTIN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 LONGEST_PATH: Final = 300
 
@@ -32,3 +32,30 @@ def text(root: str, pieces: list[str]) -> str:
     """The path from `root`, of pieces collected from the inside out."""
     path = root + "".join(reversed(pieces))
     return path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + "…"
+
+
+def surrogate_path(lowered: object) -> str | None:
+    """Where a lone surrogate is in a lowered value, or None: extensions were packed, and checked, before."""
+    if type(lowered) is str:
+        return "" if has_surrogate(lowered) else None
+    items: Any = ()
+    if type(lowered) is list:
+        items = enumerate(lowered)
+    elif type(lowered) is dict:
+        items = lowered.items()
+    for key, item in items:
+        if type(key) is str and has_surrogate(key):
+            return piece(key)
+        found = surrogate_path(item)
+        if found is not None:
+            return (f"[{key}]" if type(lowered) is list else piece(key)) + found
+    return None
+
+
+def has_surrogate(string: str) -> bool:
+    """Whether a text holds half of a pair: it has no UTF-8 form."""
+    try:
+        string.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

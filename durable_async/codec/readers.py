@@ -178,7 +178,7 @@ def _enum(cls: type[enum.Enum]) -> Reader:
             member = cls(value)
         except Exception:  # noqa: BLE001  (_missing_ is the user's)
             raise Misfit(f"not a value of {cls.__name__}") from None
-        if type(member.value) is not type(value):  # True == 1 == 1.0
+        if type(member.value) is not type(value) and member is not value:  # True == 1 == 1.0
             raise Misfit(f"not a value of {cls.__name__}")
         return member
 

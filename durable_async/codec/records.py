@@ -142,6 +142,8 @@ def _dataclass(cls: Any, names: dict[Any, Any], make: MakeReader) -> Reader:
     required = [f.name for f in fields if f.init and f.default is no_default and f.default_factory is no_default]
 
     def read(data: object) -> object:
+        if type(data) is cls:  # a registered CustomType has made it
+            return data
         values = _read_fields(data, cls, own.get(), every)
         for name in required:
             if name not in values:
@@ -160,6 +162,8 @@ def _named_tuple(cls: Any, names: dict[Any, Any], make: MakeReader) -> Reader:
     required = every[: len(every) - len(cls._field_defaults)]
 
     def read(data: object) -> object:
+        if type(data) is cls:
+            return data
         if type(data) is tuple or type(data) is list:
             if len(data) > len(every):
                 raise Misfit(f"expected at most {len(every)} elements, got {len(data)}")

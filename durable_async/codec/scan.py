@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from durable_async.codec.wire import FROZENSET, MAP, SET, TUPLE
+from durable_async.codec.wire import CUSTOM, FROZENSET, MAP, SET, TUPLE
 from durable_async.errors import CorruptPayload
 
 MAX_DEPTH: Final = 64
@@ -27,7 +27,7 @@ _HEADERS: Final = bytes([*range(0x80, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0x
 _TIMESTAMPS: Final = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 """Headers of the one extension that msgpack reads by itself, into a type of its own. We never write it."""
 
-_TRANSPARENT: Final = frozenset({TUPLE, SET, FROZENSET, MAP})
+_TRANSPARENT: Final = frozenset({TUPLE, SET, FROZENSET, MAP, CUSTOM})
 
 
 def max_parts(limit: int) -> int:

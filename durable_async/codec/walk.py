@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from durable_async.codec.paths import Misfit
@@ -25,6 +26,24 @@ class Refused(Misfit):
         self.error = error
 
 
+class Custom(Protocol):
+    """How values of one registered type are stored (see `durable_async.CustomType`)."""
+
+    @property
+    def tag(self) -> str:
+        """What names the type in stored bytes."""
+        ...
+
+    @property
+    def to(self) -> Callable[[Any], object]:
+        """Makes data of a value."""
+        ...
+
+
+Customs = Mapping[type, Custom]
+NO_CUSTOMS: Final[Customs] = types.MappingProxyType({})
+
+
 class Walk:
     """What one walk carries along."""
 
@@ -34,6 +53,7 @@ class Walk:
     is_plain = True
     """Whether no type was met that needs an annotation to come back."""
     in_model = False
+    custom: Customs = NO_CUSTOMS
     size = 0
     copied = 0
 
@@ -112,4 +132,7 @@ def why_not(cls: type) -> str:
     for base in STRICT:
         if issubclass(cls, base):
             return f"{cls.__name__}, a subclass of {base.__name__} that would come back as another type; convert it"
-    return f"{cls.__module__}.{cls.__qualname__} cannot be stored; store plain data, a dataclass or a model"
+    return (
+        f"{cls.__module__}.{cls.__qualname__} cannot be stored; store plain data, a dataclass or a model, "
+        "or register a CustomType with the codec"
+    )

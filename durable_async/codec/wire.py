@@ -15,6 +15,7 @@ code type          body
 10   Decimal       ``str(value)`` in ASCII
 11   UUID          its 16 bytes
 12   CHILD_TIMEOUT empty
+13   custom        a msgpack array tag, data: a type that the user has registered with the codec
 ==== ============= =====================================================================================
 
 Codes are never reused. A wall-clock time with an offset, rather than an instant, because year 1 and year 9999 with an
@@ -24,7 +25,7 @@ offset have no UTC instant that ``datetime`` can hold.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
@@ -32,6 +33,8 @@ from uuid import UUID
 
 from msgpack import ExtType, Packer, unpackb  # type: ignore[import-untyped, unused-ignore]
 
+from durable_async.checking import check_name
+from durable_async.codec.envelope import Unreadable
 from durable_async.errors import CorruptPayload
 from durable_async.types import CHILD_TIMEOUT
 
@@ -47,6 +50,7 @@ TIMEDELTA: Final = 9
 DECIMAL: Final = 10
 UUID_: Final = 11
 SENTINEL: Final = 12
+CUSTOM: Final = 13
 
 INT_MIN: Final = -(1 << 63)
 INT_MAX: Final = (1 << 64) - 1
@@ -148,6 +152,20 @@ def unpack(data: bytes) -> object:
     return value
 
 
+def unpacker(read_custom: Callable[[list[object]], object]) -> Callable[[bytes], object]:
+    """`unpack` of a codec that knows custom types: `read_custom` makes one of its array."""
+
+    def unpack_with(data: bytes) -> object:
+        value: object = unpackb(data, ext_hook=hook, strict_map_key=True, raw=False, use_list=True)
+        return value
+
+    def hook(code: int, body: bytes) -> object:
+        make = read_custom if code == CUSTOM else _CONTAINERS.get(code)
+        return _unpack_ext(code, body) if make is None else make(_as_list(unpack_with(body)))
+
+    return unpack_with
+
+
 def _unpack_ext(code: int, body: bytes) -> object:
     reader = _READERS.get(code)
     if reader is None:
@@ -155,36 +173,56 @@ def _unpack_ext(code: int, body: bytes) -> object:
     return reader(body)
 
 
-def _read_list(body: bytes) -> list[object]:
-    value = unpack(body)
+def _as_list(value: object) -> list[object]:
     if type(value) is not list:
         raise CorruptPayload("a container without an array")
     return value
 
 
-def _read_tuple(body: bytes) -> tuple[object, ...]:
-    return tuple(_read_list(body))
-
-
-def _read_set(body: bytes) -> set[object]:
-    items = _read_list(body)
+def _set_of(items: list[object]) -> set[object]:
     value = set(items)
     if len(value) != len(items):
         raise CorruptPayload("a set with duplicates")
     return value
 
 
-def _read_frozenset(body: bytes) -> frozenset[object]:
-    return frozenset(_read_set(body))
+def _frozenset_of(items: list[object]) -> frozenset[object]:
+    return frozenset(_set_of(items))
 
 
-def _read_map(body: bytes) -> dict[object, object]:
-    items = _read_list(body)
+def _dict_of(items: list[object]) -> dict[object, object]:
     keys = items[::2]
     value = dict(zip(keys, items[1::2], strict=True))
     if len(value) != len(keys):
         raise CorruptPayload("a dict with duplicate keys")
     return value
+
+
+def _no_custom(items: list[object]) -> object:
+    return read_custom({}, items)
+
+
+def read_custom(known: Mapping[str, Callable[[Any], object]], items: list[object]) -> object:
+    """The value of a custom type's array, made by the function that `known` has for its tag.
+
+    Raises:
+        Unreadable: if it has none.
+        CorruptPayload: if the array is none of a custom type.
+    """
+    tag, data = items if len(items) == 2 else (None, None)
+    if not isinstance(tag, str):
+        raise CorruptPayload("a custom type in the wrong form")
+    make = known.get(tag)
+    if make is None:
+        raise Unreadable(f"custom type {_shown(tag)} is not registered with this codec: MsgpackCodec(types=[...])")
+    return make(data)
+
+
+def _shown(tag: str) -> str:
+    try:
+        return repr(check_name(tag, "tag"))
+    except ValueError:
+        return "with a tag that is no name"
 
 
 def _read_int(body: bytes) -> int:
@@ -244,10 +282,11 @@ def _read_sentinel(body: bytes) -> object:
 
 
 _READERS: Final[dict[int, Callable[[bytes], object]]] = {
-    TUPLE: _read_tuple,
-    SET: _read_set,
-    FROZENSET: _read_frozenset,
-    MAP: _read_map,
+    TUPLE: lambda body: tuple(_as_list(unpack(body))),
+    SET: lambda body: _set_of(_as_list(unpack(body))),
+    FROZENSET: lambda body: _frozenset_of(_as_list(unpack(body))),
+    MAP: lambda body: _dict_of(_as_list(unpack(body))),
+    CUSTOM: lambda body: _no_custom(_as_list(unpack(body))),
     INT: _read_int,
     DATETIME: _read_datetime,
     DATE: _read_date,
@@ -256,4 +295,10 @@ _READERS: Final[dict[int, Callable[[bytes], object]]] = {
     DECIMAL: _read_decimal,
     UUID_: _read_uuid,
     SENTINEL: _read_sentinel,
+}
+_CONTAINERS: Final[dict[int, Callable[[list[object]], object]]] = {
+    TUPLE: tuple,
+    SET: _set_of,
+    FROZENSET: _frozenset_of,
+    MAP: _dict_of,
 }
