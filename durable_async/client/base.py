@@ -11,7 +11,7 @@ from durable_async.client.checks import check_parts
 from durable_async.client.registration import collect
 from durable_async.client.session import Session
 from durable_async.client.settings import Settings
-from durable_async.codec import Codec, MsgpackCodec
+from durable_async.codec import HARD_LIMIT, Codec, MsgpackCodec
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.types import Duration, Limits, days
 from durable_async.workflow.definitions import Workflow
@@ -40,6 +40,7 @@ class Base:
         self.limits = limits if limits is not None else LIMITS
         check_parts(self.settings, self.codec, self.limits, lifespan)
         self.namespace = check_queue(namespace or self.settings.namespace or "durable", "namespace")
+        self._read_limit = max(HARD_LIMIT, 2 * self.limits.payload)
         self._retention_ms = to_ms(retention, "retention")
         self._workflows = collect(workflows)
         self._worker_lifespan = lifespan

@@ -16,7 +16,7 @@ from durable_async.client.queries import Queries
 from durable_async.client.registration import spec_of
 from durable_async.client.scheduling import Scheduling
 from durable_async.client.serving import Serving
-from durable_async.codec import roundtrip
+from durable_async.codec import is_same_input, roundtrip
 from durable_async.engine.records import Outcome, event_body, start_record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import RunNotWaiting, WorkflowIdConflict
@@ -56,7 +56,7 @@ class Durable(Serving, Operating, Scheduling):
     """
 
     def _queries(self) -> Queries:
-        return Queries(self._session.store, self.codec, self._specs())
+        return Queries(self._session.store, self.codec, self._specs(), self._read_limit)
 
     @overload
     async def start(
@@ -167,7 +167,7 @@ class Durable(Serving, Operating, Scheduling):
                 f"the id {run.id!r} belongs to a run of workflow {workflow.decode()!r}, not {run.workflow!r}; "
                 "use another id"
             )
-        if digest != run.digest:
+        if not is_same_input(digest, run.digest):
             raise WorkflowIdConflict(
                 f"the id {run.id!r} belongs to a run of {run.workflow!r} with another input; use another id"
             )

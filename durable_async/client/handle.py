@@ -50,7 +50,7 @@ class Handle(Generic[R_co]):
                     outcome = await self._durable._outcome(self)
             except TimeoutError:
                 raise TimeoutError(f"run {self.id} did not end within {seconds} s; it goes on") from None
-        result: R_co = result_of(self.id, outcome, self._durable.codec, self._annotation)
+        result: R_co = result_of(self.id, outcome, self._durable.codec, self._annotation, self._durable._read_limit)
         return result
 
     def __await__(self) -> Generator[Any, None, R_co]:

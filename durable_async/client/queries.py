@@ -11,7 +11,7 @@ from typing import Any
 
 from durable_async.checking import brief
 from durable_async.client.reading import FIELDS, history_events, run_info
-from durable_async.codec import Codec
+from durable_async.codec import HARD_LIMIT, Codec, Unreadable
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import CorruptPayload, RunNotFound
 from durable_async.shapes import HistoryEvent, Page, RunInfo, RunTree
@@ -34,10 +34,12 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 class Queries:
     """Reads of one namespace."""
 
-    def __init__(self, store: Store, codec: Codec, specs: Mapping[str, WorkflowSpec]) -> None:
+    def __init__(self, store: Store, codec: Codec, specs: Mapping[str, WorkflowSpec], limit: int = HARD_LIMIT) -> None:
         self._store = store
         self._codec = codec
         self._specs = specs
+        self._limit = limit
+        """Bytes of a payload that are read."""
 
     async def infos(self, ids: Sequence[str], *, skips_damaged: bool = False) -> list[RunInfo]:
         """Snapshots of the runs that exist, in order; one write.
@@ -71,7 +73,10 @@ class Queries:
         if row[0] is None:
             return None
         try:
-            return run_info(id, row, first, last, self._codec, self._specs)
+            return run_info(id, row, first, last, self._codec, self._specs, self._limit)
+        except Unreadable as error:
+            # Nothing is wrong with the run: who asks has another codec than who wrote it.
+            raise Unreadable(f"run {id} cannot be read here: {error}") from None
         except (CorruptPayload, ValueError, TypeError, OverflowError, OSError) as error:
             why = str(error) if isinstance(error, CorruptPayload) else "a field of its record cannot be read"
             raise CorruptPayload(f"run {id} is damaged: {why}; mend or delete it by hand") from None
@@ -113,7 +118,7 @@ class Queries:
         events: list[HistoryEvent] = []
         key = self._store.keys.journal(id)
         while lines := await self._call("LRANGE", key, len(events), len(events) + PAGE_BYTES - 1):
-            events += history_events(lines, created_ms, len(events))
+            events += history_events(lines, created_ms, self._codec, len(events))
         return events
 
     async def page(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from durable_async.codec import Codec, unpack_failure
+from durable_async.codec import HARD_LIMIT, Codec, unpack_failure
 from durable_async.codec import convert as convert_value
 from durable_async.codec.lines import unpack_line
 from durable_async.engine.failures import unpack_error
@@ -48,6 +48,7 @@ def run_info(
     last: bytes | None,
     codec: Codec,
     specs: Mapping[str, WorkflowSpec],
+    limit: int = HARD_LIMIT,
 ) -> RunInfo:
     """A snapshot from a record's `FIELDS` and the ends of its journal.
 
@@ -62,16 +63,16 @@ def run_info(
     if status.is_terminal and last is not None and last[:1] == b"Z":
         outcome = parse_outcome(last)
         if outcome.status == "completed":
-            output = _shown(codec, outcome.payload, spec.output_type if spec else Any)
+            output = _shown(codec, outcome.payload, spec.output_type if spec else Any, limit)
         elif outcome.status == "cancelled":
             reason = outcome.payload.decode(errors="replace")
         else:
-            error = unpack_error(outcome.payload)
+            error = unpack_error(outcome.payload, codec)
     elif f["cancel"] is not None:
         reason = _text(f["cancel"])
     given = None
     if first is not None and first[:1] == b"S" and len(first) > 1:
-        given = _shown(codec, first[1:], spec.input_type if spec and spec.takes_input else Any)
+        given = _shown(codec, first[1:], spec.input_type if spec and spec.takes_input else Any, limit)
     return RunInfo(
         id=id,
         workflow=workflow,
@@ -89,7 +90,7 @@ def run_info(
         started_at=_time(f["started"]),
         finished_at=_time(f["finished"]),
         waiting_for=_waiting(status, _text(f["status"]), _text(f["waiting"])),
-        context=_context(codec, f["context"]),
+        context=_context(codec, f["context"], limit),
         version=_text(f["version"]) or None,
     )
 
@@ -100,80 +101,76 @@ def _waiting(status: Status, internal: str, sentence: str) -> str | None:
     return sentence or None
 
 
-def _context(codec: Codec, packed: bytes | None) -> dict[str, Any]:
+def _context(codec: Codec, packed: bytes | None, limit: int) -> dict[str, Any]:
     if not packed:
         return {}
     pairs = unpack_line(packed)
     if not all(type(p) is list and [type(v) for v in p] == [str, bytes] for p in pairs):
         raise CorruptPayload("its context cannot be read")
-    return {key: codec.decode(data) for key, data in pairs}
+    return {key: codec.decode(data, limit=limit) for key, data in pairs}
 
 
-def _shown(codec: Codec, payload: bytes, annotation: Any) -> Any:
+def _shown(codec: Codec, payload: bytes, annotation: Any, limit: int) -> Any:
     """A value as its annotation says or, where the code has changed since, plain: one run spoils no listing."""
-    value = codec.decode(payload)
+    value = codec.decode(payload, limit=limit)
     try:
         return convert_value(value, annotation)
     except InvalidInput:
         return value
 
 
-def _value(codec: Codec, payload: bytes, annotation: Any, what: str) -> Any:
-    return convert_value(codec.decode(payload), annotation, what)
-
-
-def result_of(id: str, outcome: Outcome, codec: Codec, annotation: Any) -> Any:
+def result_of(id: str, outcome: Outcome, codec: Codec, annotation: Any, limit: int = HARD_LIMIT) -> Any:
     """The output of a completed run.
 
     Raises:
         RunFailed, RunCancelled: if it ended otherwise.
     """
     if outcome.status == "completed":
-        return _value(codec, outcome.payload, annotation, f"output of run {id}")
+        return convert_value(codec.decode(outcome.payload, limit=limit), annotation, f"output of run {id}")
     if outcome.status == "cancelled":
         reason = outcome.payload.decode(errors="replace")
         raise RunCancelled(f"run {id} was cancelled: {reason or 'no reason given'}", id=id, reason=reason)
-    error = unpack_error(outcome.payload)
+    error = unpack_error(outcome.payload, codec)
     kind = FAILURES.get(error.type, RunFailed)
     raise kind(f"run {id} ended {outcome.status}: {error.type}: {error.message}", id=id, error=error)
 
 
-def history_events(journal: Iterable[bytes], created_ms: int, start_index: int = 0) -> list[HistoryEvent]:
+def history_events(journal: Iterable[bytes], created_ms: int, codec: Codec, start_index: int = 0) -> list[HistoryEvent]:
     """The lines of a journal, as users see them."""
     events: list[HistoryEvent] = []
     for index, raw in enumerate(journal, start_index):
-        events.append(_event(index, raw, created_ms))
+        events.append(_event(index, raw, created_ms, codec))
     return events
 
 
-def _event(index: int, raw: bytes, created_ms: int) -> HistoryEvent:
+def _event(index: int, raw: bytes, created_ms: int, codec: Codec) -> HistoryEvent:
     letter = raw[:1]
     if letter == b"S":
         return HistoryEvent(index, "started", "", _at(created_ms))
     if letter == b"Z":
         outcome = parse_outcome(raw)
-        error = unpack_error(outcome.payload) if outcome.status == "failed" else None
+        error = unpack_error(outcome.payload, codec) if outcome.status == "failed" else None
         detail = {"reason": outcome.payload.decode(errors="replace")} if outcome.status == "cancelled" else {}
         return HistoryEvent(index, outcome.status, "", _at(outcome.time_ms), error=error, detail=detail)
     if letter == b"M":
-        return _message_event(index, raw)
+        return _message_event(index, raw, codec)
     if letter == b"R":
-        return _record_event(index, parse_record(raw))
+        return _record_event(index, parse_record(raw), codec)
     raise CorruptPayload(f"line {index} of a journal cannot be read")
 
 
-def _message_event(index: int, raw: bytes) -> HistoryEvent:
+def _message_event(index: int, raw: bytes, codec: Codec) -> HistoryEvent:
     m = parse_message(raw)
     if m.kind == "E":
         return HistoryEvent(index, "event", m.key, _at(m.time_ms))
     if m.kind == "X":
         return HistoryEvent(index, "cancel", "", _at(m.time_ms), detail={"reason": m.key})
-    error: ErrorInfo | None = unpack_error(m.payload) if m.letter == "f" else None
+    error: ErrorInfo | None = unpack_error(m.payload, codec) if m.letter == "f" else None
     names = {"c": "completed", "f": "failed", "x": "cancelled", "u": "compensated", "v": "compensation_failed"}
     return HistoryEvent(index, f"child_{names[m.letter]}", m.key, _at(m.time_ms), error=error)
 
 
-def _record_event(index: int, values: list[Any]) -> HistoryEvent:
+def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
     kind, time_ms, identity = values[0], values[1], values[2]
     name = identity.partition(":")[2].rpartition("#")[0]
     at = _at(time_ms)
@@ -181,11 +178,11 @@ def _record_event(index: int, values: list[Any]) -> HistoryEvent:
         duration = timedelta(milliseconds=values[4])
         if values[5]:
             return HistoryEvent(index, "step", name, at, attempt=values[3], duration=duration)
-        return HistoryEvent(index, "step_failed", name, at, values[3], duration, _failure(values[6]))
+        return HistoryEvent(index, "step_failed", name, at, values[3], duration, _failure(values[6], codec))
     if kind == Kind.ATTEMPT:
         detail = {"retry_at": _at(values[5])}
         duration = timedelta(milliseconds=values[4])
-        return HistoryEvent(index, "attempt_failed", name, at, values[3], duration, _failure(values[6]), detail)
+        return HistoryEvent(index, "attempt_failed", name, at, values[3], duration, _failure(values[6], codec), detail)
     if kind == Kind.CHILD:
         facts: dict[str, Any] = {"workflow": values[4], "awaited": bool(values[6])}
         return HistoryEvent(index, "child_started", values[3], at, detail=facts)
@@ -200,8 +197,8 @@ def _record_event(index: int, values: list[Any]) -> HistoryEvent:
     return HistoryEvent(index, str(kind), identity, at)
 
 
-def _failure(data: bytes) -> ErrorInfo:
-    return unpack_failure(data, ())[1]
+def _failure(data: bytes, codec: Codec) -> ErrorInfo:
+    return unpack_failure(data, (), codec=codec)[1]
 
 
 def _at(time_ms: int) -> datetime:

@@ -81,7 +81,7 @@ def is_retried(run: Run, child: Child, payload: bytes) -> bool:
     policy = child.retry
     if policy is None or child.new is None or child.attempt >= policy.max_attempts:
         return False
-    if not policy.allows_named(unpack_error(payload).type):
+    if not policy.allows_named(unpack_error(payload, run.codec).type):
         return False
     delay_ms = policy.delay_ms(child.attempt, Random(f"{run.identity.id}:{child.ref}:{child.attempt}").random())
     if policy.max_elapsed is not None and run.now_ms + delay_ms - child.first_ms > to_ms(policy.max_elapsed):
@@ -122,7 +122,7 @@ async def await_child(
     if child.letter == "c":
         return run.decode(child.payload, child.output_type, f"output of child {child.id}")
     try:
-        error = child_error(child)
+        error = child_error(child, run.codec)
     except CorruptPayload as corrupt:
         run.corrupt = corrupt
         raise

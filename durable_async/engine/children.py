@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from durable_async.checking import check_name
+from durable_async.codec import is_same_input
 from durable_async.engine.records import NewChild
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import RefConflict
@@ -111,7 +112,7 @@ class Children:
             raise RefConflict(
                 f"ref {ref!r} already names a child that runs {child.workflow!r}, not {spec.name!r}; use another ref"
             )
-        if child.digest != digest:
+        if not is_same_input(child.digest, digest):
             raise RefConflict(f"ref {ref!r} already names a child with another input ({child.id}); use another ref")
         if child.given_up:
             raise RefConflict(

@@ -6,20 +6,20 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from durable_async.codec import (
+    Codec,
     encode_error,
     errorinfo_from_data,
     errorinfo_to_data,
     pack_failure,
     unpack_failure,
 )
-from durable_async.codec.lines import pack_line, unpack_line
+from durable_async.codec.failures import FAILURE_LIMIT
 from durable_async.engine.children import Child
 from durable_async.engine.records import LETTERS
 from durable_async.errors import (
     ChildCancelled,
     ChildError,
     ChildFailed,
-    CorruptPayload,
     ErrorInfo,
     InvalidInput,
     NonRetryable,
@@ -38,21 +38,18 @@ OWN_FAILURES = (StepTimeout, StepInterrupted, NonRetryable, NotSerializable, Pay
 """What the engine itself raises for a step: always rebuilt as itself."""
 
 
-def pack_error(info: ErrorInfo) -> bytes:
-    """An error as the outcome of a failed run holds it."""
-    return pack_line([errorinfo_to_data(info)])
+def pack_error(info: ErrorInfo, codec: Codec) -> bytes:
+    """An error as the outcome of a failed run holds it: a message may quote what was secret, so by the codec."""
+    return codec.encode(errorinfo_to_data(info), limit=FAILURE_LIMIT)
 
 
-def unpack_error(data: bytes) -> ErrorInfo:
+def unpack_error(data: bytes, codec: Codec) -> ErrorInfo:
     """The error of a failed run.
 
     Raises:
-        CorruptPayload: if the bytes are none.
+        CorruptPayload: if the bytes are none, or another codec's.
     """
-    values = unpack_line(data)
-    if len(values) != 1:
-        raise CorruptPayload("stored error has the wrong shape")
-    return errorinfo_from_data(values[0])
+    return errorinfo_from_data(codec.decode(data, limit=2 * FAILURE_LIMIT))
 
 
 async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:
@@ -69,7 +66,7 @@ async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:
         run.decode(data, spec.output_type, "output")
     except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever a body raises is its outcome
         if not run.is_cancelled:
-            return "failed", pack_error(error_info(error))
+            return "failed", pack_error(error_info(error), run.codec)
     else:
         if not run.is_cancelled:
             return "completed", data
@@ -84,14 +81,14 @@ def error_info(error: BaseException) -> ErrorInfo:
     return info
 
 
-def step_failure(error: BaseException) -> bytes:
+def step_failure(error: BaseException, codec: Codec) -> bytes:
     """A step's exception as the journal holds it."""
-    return pack_failure(error)
+    return pack_failure(error, codec=codec)
 
 
-def step_error(spec: StepSpec, data: bytes, live: BaseException | None) -> BaseException:
+def step_error(spec: StepSpec, data: bytes, live: BaseException | None, codec: Codec) -> BaseException:
     """What a failing step raises in the body: itself if it can be rebuilt from data, else a `StepFailed`."""
-    rebuilt, info = unpack_failure(data, (*spec.raises, *OWN_FAILURES))
+    rebuilt, info = unpack_failure(data, (*spec.raises, *OWN_FAILURES), codec=codec)
     if rebuilt is not None:
         if live is not None:
             rebuilt.__cause__ = live.__cause__
@@ -102,7 +99,7 @@ def step_error(spec: StepSpec, data: bytes, live: BaseException | None) -> BaseE
     return failed
 
 
-def child_error(child: Child) -> ChildError:
+def child_error(child: Child, codec: Codec) -> ChildError:
     """What awaiting a child raises that ended without a result."""
     if child.letter == "x":
         reason = child.payload.decode(errors="replace")
@@ -112,7 +109,7 @@ def child_error(child: Child) -> ChildError:
             workflow=child.workflow,
             reason=reason,
         )
-    info = unpack_error(child.payload)
+    info = unpack_error(child.payload, codec)
     return ChildFailed(
         f"child {child.id} ended {LETTERS[child.letter]}: {info.type}: {info.message}",
         child_id=child.id,

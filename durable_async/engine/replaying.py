@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from durable_async.engine.matching import is_same_record
 from durable_async.engine.records import Kind, Message, parse_message, parse_record
 from durable_async.errors import CorruptPayload, NonDeterministicReplay
 
@@ -56,7 +57,7 @@ def _record(run: Run, values: list[Any]) -> None:
         if entry is None:
             raise diverged(run, identity, _ending(run))
         found = parse_record(entry.value)
-        if found[3:] != values[3:]:
+        if not is_same_record(found, values, run.codec, 2 * run.limits.payload):
             raise diverged(run, f"{identity} {_shown(values)}", f"{identity} {_shown(found)}")
 
 

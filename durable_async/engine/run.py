@@ -123,7 +123,7 @@ class Run:
         await self.loop.wind_up()
         close_children(self)
         if self._overrun:
-            status, data = "failed", pack_error(ErrorInfo("JournalLimitExceeded", self._overrun))
+            status, data = "failed", pack_error(ErrorInfo("JournalLimitExceeded", self._overrun), self.codec)
         elif self.is_cancelled:
             status, data = "cancelled", self.cancel_reason.encode()
         self.outcome = Outcome(status, data)

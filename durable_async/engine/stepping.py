@@ -116,7 +116,7 @@ class Steps:
             return
         run = self._run
         due_ms = now_ms + delay
-        failure = step_failure(error)
+        failure = step_failure(error, self._run.codec)
         run.append(record(Kind.ATTEMPT, now_ms, call.identity, call.attempt, duration_ms, due_ms, failure))
         run.advance(now_ms)
         self._back_off(live, due_ms)
@@ -134,7 +134,7 @@ class Steps:
             self._reject(identity, values[6], None)
 
     def _settle_failed(self, call: StepCall, error: BaseException, now_ms: int, duration_ms: int) -> None:
-        failure = step_failure(error)
+        failure = step_failure(error, self._run.codec)
         run = self._run
         run.append(record(Kind.STEP, now_ms, call.identity, call.attempt, duration_ms, 0, failure))
         run.advance(now_ms)
@@ -155,7 +155,7 @@ class Steps:
     def _reject(self, identity: str, failure: bytes, error: BaseException | None) -> None:
         live = self._live.pop(identity)
         if not live.future.done():
-            live.future.set_exception(step_error(live.call.spec, failure, error))
+            live.future.set_exception(step_error(live.call.spec, failure, error, self._run.codec))
 
     def _back_off(self, live: _Live, due_ms: int) -> None:
         live.is_backing_off = True

@@ -239,7 +239,7 @@ class Worker:
         from durable_async.worker.endings import crash_loop
 
         limit = self._limits.crash_loop
-        payload = crash_loop(id, limit)
+        payload = crash_loop(id, limit, self._codec)
         ended, clients = await self.store.settle_run(id, "poison", "failed", payload, crash_limit=limit)
         if ended:
             log.error("run %s was claimed %d times without a record and is failed as CrashLoop", id, limit)

@@ -247,6 +247,6 @@ async def test_keys_of_a_wrong_type(bench: Bench, kind: str) -> None:
 
 
 async def test_a_failed_runs_error_is_one(bench: Bench) -> None:
-    bench.forge("r", [b"Z1 failed\n" + pack_line([["CrashLoop", "m", "", None]])], status="failed", entry="")
+    bench.forge("r", [b"Z1 failed\n" + pack_line(["CrashLoop", "m", "", None])], status="failed", entry="")
     with pytest.raises(RunFailed, match="m"):
         await bench.durable.run("r").result(timeout=30)

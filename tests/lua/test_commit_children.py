@@ -216,6 +216,25 @@ class TestFurtherAttempts:
         kept = [b"M2 %d Ccp/c\nold" % T0] if status == "completed" else []
         assert (reply[2], world.status("p/c")) == (kept, "completed" if kept else "ready")
 
+    @pytest.mark.parametrize(
+        ("stored", "asked", "is_same"),
+        [
+            (b"a" * 16, b"b" * 16 + b"a" * 16, True),
+            (b"b" * 16 + b"a" * 16, b"a" * 16 + b"c" * 16, True),
+            (b"b" * 16 + b"a" * 16, b"c" * 16 + b"d" * 16, False),
+            (b"a" * 16 + b"a", b"b" * 16 + b"a", False),
+            (b"xa" * 16, b"ax" * 16, False),
+            (b"", b"b" * 32, False),
+        ],
+    )
+    async def test_digests_under_several_keys_are_the_same_if_they_share_a_piece(
+        self, world: World, stored: bytes, asked: bytes, is_same: bool
+    ) -> None:
+        copy = await self.ended(world, "completed")
+        world.server.hset(world.keys.run("p/c"), "digest", stored)
+        copy.commit("go", [b"R2"], children=[world.child(mode="k", digest=asked)])
+        assert world.status("p/c") == ("completed" if is_same else "ready")
+
     async def test_of_another_call_nothing_is_kept(self, world: World) -> None:
         copy = await self.ended(world, "completed")
         copy.commit("park", [b"R2"], children=[world.child(mode="k", digest=b"x")])

@@ -9,13 +9,17 @@ import pytest
 
 from durable_async.server.ephemeral import EphemeralServer
 
+from . import codecs
 from .crowd import Nursery
 from .harness import MODE, MakeWorld, World
 
 
 def pytest_report_header() -> str:
     """Which of the modes this is."""
-    return f"durable mode: {MODE}"
+    return f"durable mode: {MODE}, codec: {codecs.CODEC}"
+
+
+codecs.install("old", "new")
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,9 @@ async def serve(
     """
     from durable_async import Durable, Limits
 
+    from . import codecs
+
+    codecs.install("new", "old")
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,11 @@ from .harness import PATIENCE_S, World
 FLOWS = [flows]
 ELSEWHERE = """
 import asyncio, json, sys
+sys.path.insert(0, sys.argv[5])
 from durable_async import Durable
+from semantics import codecs
+
+codecs.install("new", "old")
 
 async def main():
     async with Durable(sys.argv[1], namespace=sys.argv[2]) as durable:
@@ -131,6 +136,7 @@ async def test_v02_result_in_another_process(world: World) -> None:
         world.namespace,
         "r",
         str(PATIENCE_S),
+        str(Path(__file__).parents[1]),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

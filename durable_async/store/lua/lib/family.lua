@@ -1,3 +1,4 @@
+--- @include "lib/digest"
 --- @include "lib/terminal"
 --- @include "lib/create"
 
@@ -5,7 +6,7 @@
 local function is_same_call(found, fields)
   for i = 1, #fields, 2 do
     if fields[i] == 'workflow' and fields[i + 1] ~= found[2] then return false end
-    if fields[i] == 'digest' and fields[i + 1] ~= found[3] then return false end
+    if fields[i] == 'digest' and not is_same_digest(fields[i + 1], found[3]) then return false end
   end
   return true
 end
