@@ -26,6 +26,8 @@ _COMMANDS: Final = {
     "terminate": "run_commands",
     "send": "run_commands",
     "queues": "queue_commands",
+    "pause": "queue_commands",
+    "resume": "queue_commands",
     "workers": "queue_commands",
     "schedules": "schedule_command",
     "server": "server_command",

@@ -6,7 +6,7 @@ import click
 
 from durable_async.cli import output
 from durable_async.cli.exits import DONE, run_async
-from durable_async.cli.options import json_option, store_options
+from durable_async.cli.options import QueueNames, json_option, store_options
 from durable_async.cli.run_commands import _opened
 
 
@@ -25,6 +25,35 @@ def queues_(url: str | None, namespace: str | None, as_json: bool) -> int:  # no
         return DONE
 
     return run_async(go())
+
+
+@click.command("pause", help="Pause queues: none of their runs is started or goes on, on any worker.")
+@click.argument("queues", metavar="QUEUE...", nargs=-1, required=True, type=QueueNames())
+@store_options
+@json_option
+def pause_(queues: tuple[str, ...], url: str | None, namespace: str | None, as_json: bool) -> int:  # noqa: D103
+    return run_async(_set(queues, url, namespace, as_json, is_paused=True))
+
+
+@click.command("resume", help="Let paused queues go on.")
+@click.argument("queues", metavar="QUEUE...", nargs=-1, required=True, type=QueueNames())
+@store_options
+@json_option
+def resume_(queues: tuple[str, ...], url: str | None, namespace: str | None, as_json: bool) -> int:  # noqa: D103
+    return run_async(_set(queues, url, namespace, as_json, is_paused=False))
+
+
+async def _set(
+    queues: tuple[str, ...], url: str | None, namespace: str | None, as_json: bool, *, is_paused: bool
+) -> int:
+    async with _opened(url, namespace) as durable:
+        for queue in queues:
+            await (durable.pause_queue(queue) if is_paused else durable.resume_queue(queue))
+            if as_json:
+                output.print_json({"name": queue, "paused": is_paused})
+            else:
+                output.print_line(f"queue {queue} {'is paused' if is_paused else 'goes on'}")
+    return DONE
 
 
 @click.command("workers", help="List workers, as they last described themselves.")

@@ -30,6 +30,7 @@ class _Count:
     running: int = 0
     waiting: int = 0
     workers: int = 0
+    paused: bool = False
     oldest_ms: float = math.inf
 
 
@@ -45,8 +46,11 @@ class Overview:
     _found: dict[str, _Count] = field(default_factory=dict)
 
     async def queues(self) -> list[QueueInfo]:
-        """The queues with a run that has not ended, those that a worker serves, by name."""
+        """The queues with a run that has not ended, those that a worker serves or that are paused, by name."""
         now_ms = await self._now_ms()
+        for gate in await self.store.gates():
+            if gate[0] == "p":
+                self._of(gate[1:]).paused = True
         await self._count_runs()
         for info, lease_s in await self._described():
             if now_ms / 1000 - info.last_seen.timestamp() <= lease_s:
@@ -58,7 +62,7 @@ class Overview:
                 ready=c.ready,
                 running=c.running,
                 waiting=c.waiting,
-                paused=False,
+                paused=c.paused,
                 workers=c.workers,
                 oldest_ready_age=timedelta(milliseconds=max(0, now_ms - c.oldest_ms)) if c.ready else None,
             )

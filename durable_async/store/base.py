@@ -103,3 +103,8 @@ def is_text(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def pairs_of(flat: Sequence[bytes]) -> dict[str, str]:
+    """A hash as it is answered: names and values in turn."""
+    return {text_of(flat[at]): text_of(flat[at + 1]) for at in range(0, len(flat), 2)}

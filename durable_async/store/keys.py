@@ -18,6 +18,7 @@ class Keys:
         "blocked",
         "children_prefix",
         "client_prefix",
+        "gates",
         "inbox_prefix",
         "index",
         "journal_prefix",
@@ -47,6 +48,7 @@ class Keys:
         self.walks = base + "walks"
         self.index = base + "index"
         self.blocked = base + "blocked"
+        self.gates = base + "gates"
         self.workers = base + "workers"
         self.beats = base + "beats"
         self.meta = base + "meta"
@@ -85,7 +87,8 @@ class Keys:
 
     def permanent(self) -> tuple[str, ...]:
         """The keys that stay when every run is over; queue streams and schedules stay too."""
-        return (self.timers, self.schedules, self.walks, self.index, self.blocked, self.workers, self.beats, self.meta)
+        lists = (self.timers, self.schedules, self.walks, self.index, self.blocked, self.gates)
+        return (*lists, self.workers, self.beats, self.meta)
 
 
 def partition_of(id: str, partitions: int) -> int:

@@ -21,3 +21,4 @@ class Answer(enum.IntEnum):
     RETRY = 10
     FULL = 11
     CORRUPT = 12
+    HELD = 13

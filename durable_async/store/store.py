@@ -14,6 +14,7 @@ from durable_async.codec.flat import pack_flat
 from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
 from durable_async.store.outside import OutsideCalls
+from durable_async.store.queueing import QueueCalls
 from durable_async.store.scheduling import ScheduleCalls
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
@@ -29,7 +30,7 @@ PUSH_LIMIT = 10_000
 _start, _claim, _resume, _commit = (SCRIPTS[n] for n in ("start_run", "claim_runs", "resume_runs", "commit_run"))
 
 
-class Store(OutsideCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
+class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
     """The transitions of one partition.
 
     Args:
@@ -62,7 +63,7 @@ class Store(OutsideCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         Returns: `[now_ms, reply per entry]`, see claim_runs.lua.
         """
         k = self.keys
-        keys: list[str] = []
+        keys = [k.gates]
         args: list[Any] = [self.given_now, owner, nonce, crash_limit, PAGE]
         for id, entry in entries:
             keys += (k.run_prefix + id, k.journal_prefix + id, k.inbox_prefix + id)
@@ -75,7 +76,7 @@ class Store(OutsideCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         Returns: `[now_ms, reply per run]`, see resume_runs.lua.
         """
         k = self.keys
-        keys: list[str] = []
+        keys = [k.gates]
         args: list[Any] = [self.given_now, PAGE]
         for id, entry, epoch, nonce, seq in copies:
             keys += (k.run_prefix + id, k.inbox_prefix + id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from durable_async.store.base import StoreBase, is_text, text_of
+from durable_async.store.base import StoreBase, is_text, pairs_of, text_of
 from durable_async.store.gather import gather_calls
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
@@ -16,20 +16,24 @@ TIMER_LEASE_MS = 2_000
 class UpkeepCalls(StoreBase):
     """One method per transition."""
 
-    async def poll_due(self, limit: int) -> tuple[int, list[str], float | None, list[tuple[str, bytes]]]:
+    async def poll_due(
+        self, limit: int
+    ) -> tuple[int, list[str], float | None, list[tuple[str, bytes]], dict[str, str]]:
         """Due timers, handed to this caller for a while, and unfinished walks.
 
-        Returns: now_ms, due members (letter and run id), the next due time in ms or None, walk items with cursors.
+        Returns: now_ms, due members (letter and run id), the next due time in ms or None, walk items with cursors,
+        what stands in the way of queues (see `gates`).
         """
         args = (self.given_now, limit, TIMER_LEASE_MS)
-        _, now_ms, members, next_due, walks = await self._call("poll_due", (self.keys.timers, self.keys.walks), args)
+        keys = (self.keys.timers, self.keys.walks, self.keys.gates)
+        _, now_ms, members, next_due, walks, gates = await self._call("poll_due", keys, args)
         flat = walks if not walks or not isinstance(walks[0], list) else [x for pair in walks for x in pair]
         items = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
         good = [(text_of(item), cursor) for item, cursor in items if _is_walk(item, cursor)]
         due = [text_of(m) for m in members if _names_run(m, b"wdg")]
         await self._clear("ZREM", self.keys.timers, [m for m in members if not _names_run(m, b"wdg")])
         await self._clear("HDEL", self.keys.walks, [item for item, cursor in items if not _is_walk(item, cursor)])
-        return now_ms, due, float(next_due) if next_due else None, good
+        return now_ms, due, float(next_due) if next_due else None, good, pairs_of(gates)
 
     async def fire_timers(self, members: Sequence[str]) -> None:
         """Makes the runs of due sleeps and delays ready. Redis: fire_timer.lua for each, in one write."""

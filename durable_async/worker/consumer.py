@@ -23,6 +23,8 @@ BLOCK_MS = 2_000
 READ_TIMEOUT_S = 2 * BLOCK_MS / 1000 + 5
 PAUSE_S = 0.2
 """Between two tries after an error."""
+ROUSE_S = 0.02
+"""Between two tries to end a blocking read."""
 
 Take = Callable[[str, list[tuple[str, str, str]]], None]
 
@@ -42,7 +44,7 @@ class StreamReader:
     Args:
         transport: a connection of its own, with a reply timeout of `READ_TIMEOUT_S`.
         consumer: this worker's id.
-        stream_keys: what to read.
+        stream_keys: tells what to read now; nothing, while all queues are paused.
         room: how many entries may be read now.
         wait_for_room: waits until that may have changed.
         take: gets the entries of one stream: `(entry id, kind, run id)`.
@@ -53,7 +55,7 @@ class StreamReader:
         self,
         transport: Transport,
         consumer: str,
-        stream_keys: Sequence[str],
+        stream_keys: Callable[[], Sequence[str]],
         *,
         room: Callable[[], int],
         wait_for_room: Callable[[], Any],
@@ -62,7 +64,11 @@ class StreamReader:
     ) -> None:
         self._transport = transport
         self._consumer = consumer
-        self._keys = list(stream_keys)
+        self._stream_keys = stream_keys
+        self._reading: Sequence[str] | None = None
+        """What the read under way was told to read."""
+        self._turn = 0
+        self._client_id = 0
         self._room = room
         self._wait_for_room = wait_for_room
         self._take = take
@@ -73,15 +79,20 @@ class StreamReader:
 
     async def run(self) -> None:
         """Reads until `is_stopping`; survives whatever happens to the connection."""
+        self._transport.on_reconnect.append(self._ask_id)
+        self._ask_id()
         while not self.is_stopping:
-            room = self._room()
-            if room <= 0:
+            room, keys = self._room(), self._stream_keys()
+            if room <= 0 or not keys:
+                if not keys:
+                    self.looks.note(has_found=False)
                 await self._wait_for_room()
                 # One more turn of the loop: the slots of a whole tick are refilled by one read.
                 await asyncio.sleep(0)
                 continue
             try:
-                await self._read(room)
+                self._reading = keys
+                await self._read(room, keys)
             except ServerError as error:
                 await self._server_error(error)
             except ConnectionLost:
@@ -90,26 +101,46 @@ class StreamReader:
                 # What was read stays pending and is found again.
                 log.error("entries could not be taken: %s%s", type(error).__name__, place_of(error))
                 await asyncio.sleep(PAUSE_S)
+            finally:
+                self._reading = None
 
-    async def _read(self, room: int) -> None:
-        count = max(1, room // len(self._keys))
+    async def rouse(self, transport: Transport) -> None:
+        """Ends, over another connection, a blocking read of other streams than are to be read now."""
+        while self._reading is not None and self._reading != self._stream_keys() and self._client_id:
+            try:
+                await transport.call("CLIENT", "UNBLOCK", self._client_id)
+            except (ServerError, ConnectionLost):
+                return  # it ends by itself, later
+            # The read may have been sent and not arrived yet.
+            await asyncio.sleep(ROUSE_S)
+
+    def _ask_id(self) -> None:
+        def told(reply: object) -> None:
+            self._client_id = reply if isinstance(reply, int) else 0
+
+        self._transport.submit(("CLIENT", "ID"), told)
+
+    async def _read(self, room: int, stream_keys: Sequence[str]) -> None:
+        # Streams read last would starve if a read always stopped early.
+        at = self._turn % len(stream_keys)
+        keys = [*stream_keys[at:], *stream_keys[:at]]
+        count = max(1, room // len(keys))
         reply = await self._transport.call(
             "XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", self.block_ms, "STREAMS",
-            *self._keys, *[">"] * len(self._keys),
+            *keys, *[">"] * len(keys),
         )  # fmt: skip
         self.looks.note(has_found=bool(reply))
         if not reply:
             return
         for key, entries in reply:
             self._take(key.decode(), [parse_entry(e) for e in entries])
-        # Streams read last would starve if a read always stopped early.
-        self._keys.append(self._keys.pop(0))
+        self._turn += 1
 
     async def _server_error(self, error: ServerError) -> None:
         if error.code in ("NOGROUP", "UNBLOCKED"):
             await asyncio.sleep(PAUSE_S)
             # A worker that leaves has removed its own stream: made anew, it would stay for ever.
-            for key in () if self.is_stopping else self._keys:
+            for key in () if self.is_stopping else self._stream_keys():
                 try:
                     await ensure_group(self._transport, key)
                 except (ServerError, ConnectionLost) as again:

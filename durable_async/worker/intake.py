@@ -56,6 +56,9 @@ class Runs(Protocol):
     def forget(self, resident: Resident) -> None:
         """A copy that holds no slot is not the current one."""
 
+    def rest(self, resident: Resident) -> None:
+        """A woken copy may not go on yet: it is as good as parked."""
+
 
 class Intake:
     """The entries of one worker that have been read and not yet acked."""
@@ -80,6 +83,7 @@ class Intake:
         self.is_closed = False
         """Set when the worker leaves: nothing is claimed or resumed any more."""
         self.on_poison: Callable[[str], None] = lambda run_id: None
+        self.on_paused: Callable[[str], None] = lambda queue: None
         self._store = store
         self._registry = registry
         self._residents = residents
@@ -202,6 +206,9 @@ class Intake:
         if answer[0] == Answer.CORRUPT:
             self._damaged(held, answer[1].decode(errors="replace"))
             return
+        if answer[0] == Answer.HELD:
+            self._paused(held, answer[1].decode(errors="replace"))
+            return
         if answer[0] != Answer.OK:
             self.slots.free()
             self.outbox.ack(held)
@@ -222,6 +229,13 @@ class Intake:
             self._background.spawn(self._claimed_long(held, nonce, claimed, spec))
         else:
             self._runs.take_over(held, nonce, claimed, spec)
+
+    def _paused(self, held: Held, queue: str) -> None:
+        # Its queue will not be read from here on, so it stays there: also for the other workers, each of which meets at
+        # most what it had read.
+        self.slots.free()
+        self.on_paused(queue)
+        self._background.spawn(self.give_back(held))
 
     def _unknown(self, held: Held, claimed: Claimed) -> None:
         if claimed.workflow not in self._reported:
@@ -277,7 +291,12 @@ class Intake:
         if answer[0] == Answer.OK:
             self._runs.resumed(resident, answer[1])
             return
-        deferred = resident.deferred
+        deferred, resident.deferred = resident.deferred, []
+        if answer[0] == Answer.HELD:
+            self._runs.rest(resident)
+            self._paused(held, answer[1].decode(errors="replace"))
+            self.again(deferred)
+            return
         self._runs.forget(resident)
         if answer[0] == Answer.RELOAD:
             self._claim([held])

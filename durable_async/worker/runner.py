@@ -254,14 +254,21 @@ class Runner:
 
     def _parked(self, resident: Resident, turn: Turn) -> None:
         self._settled_entry(resident)
-        if turn.want == Want.BLOCK or self.settings.max_resident == 0:
+        if turn.want == Want.BLOCK:
             self.forget(resident)
         else:
-            resident.is_parked = True
-            self.residents.park(resident)
+            self.rest(resident)
         if turn.due_ms is not None:
             self.on_due(turn.due_ms)
         self.intake.slots.free()
+
+    def rest(self, resident: Resident) -> None:
+        """A copy that holds no slot stays in memory, as long as there is room."""
+        if self.settings.max_resident == 0:
+            self.forget(resident)
+        else:
+            resident.is_parked, resident.held = True, None
+            self.residents.park(resident)
 
     def _ended(self, resident: Resident, turn: Turn, clients: bytes, parents_worker: bytes) -> None:
         self._settled_entry(resident)

@@ -1,4 +1,4 @@
-"""Fires what is due: sleeps, delays, the grace of cancels; and notices unfinished walks.
+"""Fires what is due: sleeps, delays, the grace of cancels; and notices unfinished walks and paused queues.
 
 One loop per worker, whatever the number of timers: it asks for what is due at the next due time it knows of, and every
 `POLL_S` for what others have armed. A timer handed out and not fired comes back after a while.
@@ -32,11 +32,13 @@ class Timers:
         clock: ServerClock,
         outbox: Outbox,
         on_walks: Callable[[list[tuple[str, bytes]]], None],
+        on_gates: Callable[[dict[str, str]], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._outbox = outbox
         self._on_walks = on_walks
+        self._on_gates = on_gates
         self._next_ms: float | None = None
         self._wake = asyncio.Event()
         self.is_stopping = False
@@ -73,8 +75,9 @@ class Timers:
 
     async def _look(self) -> bool:
         """One look; True if there is more to do at once."""
-        now_ms, members, next_due, walks = await self._store.poll_due(BATCH)
+        now_ms, members, next_due, walks, gates = await self._store.poll_due(BATCH)
         self._clock.heard(now_ms)
+        self._on_gates(gates)
         self._next_ms = next_due
         if walks:
             self._on_walks(walks)

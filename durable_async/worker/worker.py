@@ -35,6 +35,7 @@ from durable_async.types import Limits
 from durable_async.worker.background import place_of
 from durable_async.worker.clock import ServerClock
 from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_group
+from durable_async.worker.gates import Gates
 from durable_async.worker.heartbeat import Heartbeat
 from durable_async.worker.purger import Purger
 from durable_async.worker.reaper import Reaper
@@ -80,6 +81,7 @@ class Worker:
         # The random part makes a restarted worker another one: what the dead one held is not its own.
         self.id = f"{settings.name or socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}".replace("/", "_")
         self.clock = ServerClock()
+        self.gates = Gates(keys, settings.queues)
         self._started = time()
         self._transports: list[Transport] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -132,6 +134,7 @@ class Worker:
         await _persist(lambda: asyncio.to_thread(self._first_beat), give_up_at)
         for key in (self._keys.worker(self.id), *map(self._keys.queue, self.settings.queues)):
             await _persist(partial(ensure_group, main, key), give_up_at)
+        self.gates.learn(await self.store.gates())
 
     def _beat_connection(self) -> BeatConnection:
         return BeatConnection(self._spec, self._keys, min(5.0, self.settings.lease / 3))
@@ -156,10 +159,12 @@ class Worker:
         runner = self.runner
         grace_ms = to_ms(self._limits.cancel_grace)
         self._walker = Walker(self.store, runner.outbox, grace_ms, lambda: self._timers.look_now())
-        self._timers = Timers(self.store, self.clock, runner.outbox, self._walk)
+        self._timers = Timers(self.store, self.clock, runner.outbox, self._walk, self.gates.learn)
         runner.on_due = self._timers.armed
         runner.on_walk = self._timers.look_now
         runner.intake.on_poison = self._settle
+        runner.intake.on_paused = self.gates.shut
+        self.gates.on_change = self._rouse
         self._reaper = Reaper(self.store, runner.intake, self.id, settings.queues, settings.lease)
         self._purger = Purger(self.store)
         self._unblocker = Unblocker(
@@ -172,11 +177,12 @@ class Worker:
             is_stopping=lambda: self._is_stopping,
         )
         own_key = self._keys.worker(self.id)
+        own_streams = (own_key,)
         self._streams = [(own_key, "W"), *((self._keys.queue(q), "Q") for q in settings.queues)]
         self._own_reader = StreamReader(
             self._transports[1],
             self.id,
-            [own_key],
+            lambda: own_streams,
             room=lambda: OWN_STREAM_ROOM,
             wait_for_room=self._room,
             take=lambda key, entries: runner.intake.take_entries(key, "W", entries),
@@ -185,7 +191,7 @@ class Worker:
         self._queue_reader = StreamReader(
             self._transports[2],
             self.id,
-            [key for key, letter in self._streams if letter == "Q"],
+            lambda: self.gates.streams,
             room=self._free_room,
             wait_for_room=self._room,
             take=lambda key, entries: runner.intake.take_entries(key, "Q", entries),
@@ -225,6 +231,11 @@ class Worker:
                 await event.wait()
         except TimeoutError:
             return
+
+    def _rouse(self) -> None:
+        # Who waits for room waits for something to read, too.
+        self.runner.intake.slots.changed.set()
+        self.runner.background.spawn(self._queue_reader.rouse(self._transports[0]))
 
     def _lost_group(self, key: str) -> None:
         log.error("stream %s had vanished and was made anew: the store may have lost data", key)

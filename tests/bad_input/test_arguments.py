@@ -61,6 +61,8 @@ async def refused(bench: Bench, call: Callable[[Durable], Any], kind: type[Excep
 async def test_names(bench: Bench, value: Any, words: str) -> None:
     await refused(bench, lambda d: d.start(flows.nothing, id=value), ValueError, f"^id.*{words}")
     await refused(bench, lambda d: d.start(flows.nothing, queue=value), ValueError, f"^queue.*{words}")
+    await refused(bench, lambda d: d.pause_queue(value), ValueError, f"^name.*{words}")
+    await refused(bench, lambda d: d.resume_queue(value), ValueError, f"^name.*{words}")
 
 
 async def test_a_queue_has_no_colon(bench: Bench) -> None:

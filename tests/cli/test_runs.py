@@ -90,6 +90,19 @@ def test_queues_and_workers(project: Project) -> None:
     assert re.fullmatch(r"default\t2\t0\t0\t0\t\d+\.\d s\n", project.run("queues").out)
 
 
+def test_pausing_queues(project: Project, worker: Process) -> None:
+    assert project.run("pause", "default", "side").out == "queue default is paused\nqueue side is paused\n"
+    project.start("double", "4", "--id", "x")
+    assert [q["paused"] for q in project.run("queues", "--json").json] == [True, True]
+    assert project.run("queues").out.splitlines()[0].endswith("paused")
+    assert project.status("x") == "pending"
+    resumed = project.run("resume", "default", "side", "--json").json
+    assert resumed == [{"name": "default", "paused": False}, {"name": "side", "paused": False}]
+    wait_until(lambda: project.status("x") == "completed", "it goes on")
+    for command in ("pause", "resume"):
+        assert project.run(command).code == project.run(command, "a:b").code == 2
+
+
 def test_queues_and_workers_of_a_worker(project: Project, worker: Process) -> None:
     (found,) = project.run("workers", "--json").json
     assert (found["pid"], found["queues"], found["running"]) == (worker.worker_pids()[0], ["default"], 0)

@@ -43,11 +43,32 @@ async def claim(world: World) -> None:
     world.run(world.store.claim_runs, "B", "n2", 5, entries)
 
 
+async def claim_beside_a_paused_queue(world: World) -> None:
+    await world.store.pause_queue("other")
+    await claim(world)
+
+
 async def resume(world: World) -> None:
     copies = [await world.bring("ready", id) for id in "ab"]
     batch = [(c.id, world.entry(c.id), c.epoch, c.nonce, c.seq) for c in copies if c]
     world.caller.is_dry = True
     world.run(world.store.resume_runs, batch)
+
+
+async def resume_beside_a_paused_queue(world: World) -> None:
+    await world.store.pause_queue("other")
+    await resume(world)
+
+
+async def pause(world: World) -> None:
+    world.caller.is_dry = True
+    await world.store.pause_queue("q")
+
+
+async def go_on(world: World) -> None:
+    await world.store.pause_queue("q")
+    world.caller.is_dry = True
+    await world.store.resume_queue("q")
 
 
 async def _commit(world: World, want: str, **more: Any) -> None:
@@ -232,7 +253,7 @@ async def poll(world: World) -> None:
     world.server.zadd(world.keys.timers, {"wr": T0})
     world.server.hset(world.keys.walks, "xp", "0")
     world.caller.is_dry = True
-    world.eval("poll_due", (world.keys.timers, world.keys.walks), (T0, 10, 2_000))
+    world.eval("poll_due", (world.keys.timers, world.keys.walks, world.keys.gates), (T0, 10, 2_000))
 
 
 async def expire(world: World) -> None:
@@ -335,6 +356,7 @@ async def change_by_removing(world: World) -> None:
 CASES: dict[str, Prepare] = {
     case.__name__: case
     for case in (
+        claim_beside_a_paused_queue, resume_beside_a_paused_queue, pause, go_on,
         start, start_delayed, claim, resume, commit_go, commit_park, commit_end, commit_end_nudging,
         commit_end_of_root, commit_under_cancel, cancel, cancel_never_started, settle, settle_root, event_wakes,
         event_nudges, release, release_delayed, release_garbage, fire, fire_delayed, poll, expire, advance, close, drop,

@@ -67,7 +67,7 @@ async def test_too_early_by_the_server_fires_nothing(world: World) -> None:
 async def test_parked_again_for_later_while_the_timer_was_handed_out(world: World) -> None:
     copy = await asleep(world)
     world.now = T0 + 100
-    _, members, _, _ = await world.store.poll_due(10)
+    _, members, *_ = await world.store.poll_due(10)
     assert members == ["wr"]
     await world.store.send_event("r", "e", b"x", 10)
     copy.resume()
@@ -79,7 +79,7 @@ async def test_parked_again_for_later_while_the_timer_was_handed_out(world: Worl
 async def test_parked_again_without_a_time(world: World) -> None:
     copy = await asleep(world)
     world.now = T0 + 100
-    _, members, _, _ = await world.store.poll_due(10)
+    _, members, *_ = await world.store.poll_due(10)
     await world.store.send_event("r", "e", b"x", 10)
     copy.resume()
     copy.commit("park", take=1)

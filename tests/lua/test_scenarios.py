@@ -214,7 +214,7 @@ async def test_grace_ends_a_run_that_swallows_its_cancel(world: World) -> None:
     assert parent.resume()[0] == Answer.OK
     await world.store.cancel_run("p", "why", "t2", 50)
     world.now = T0 + 50
-    _, due, _, _ = await world.store.poll_due(10)
+    _, due, *_ = await world.store.poll_due(10)
     assert due == ["gp"]
     assert (await world.store.settle_run("p", "grace", "cancelled", b"why"))[0]
     before = world.snapshot()

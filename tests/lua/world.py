@@ -39,7 +39,9 @@ class SyncCaller:
         if self.is_dry:
             return [Answer.DONE] * 8
         try:
-            return self.server.execute_command(*command)
+            reply: Any = self.server.execute_command(*command)
+            # As it is on the wire.
+            return [x for pair in reply.items() for x in pair] if isinstance(reply, dict) else reply
         except redis.exceptions.NoScriptError:
             return self.server.execute_command(*with_source(command))
 

@@ -1,19 +1,23 @@
 -- Takes a batch of runs, each through the entry its record names.
--- Slots: KEYS are run, journal and inbox of each run in turn; ARGV from 6 on are id and entry of each.
+-- Slots: KEYS from 2 on are run, journal and inbox of each run in turn; ARGV from 6 on are id and entry of each.
 -- Returns: {now, one reply per run}: {OK, epoch, fields…, journal page, journal length, inbox page}
 --   | {STALE}: the entry is garbage | {GONE}: no such run | {POISON, fields…}: the caller settles it
+--   | {HELD, queue}: its queue is paused; the caller puts the entry back
 --   | {CORRUPT, error}: a key of this run has a wrong type, or its epoch cannot be counted on; the others of the batch
 --   are not affected.
 -- Writes: run.
 -- Repeat-safe: same nonce and entry get the same answer and count nothing.
 -- Wakes: nobody.
+local gates_key = KEYS[1]
 local given_now = ARGV[1]
 local owner = ARGV[2]
 local nonce = ARGV[3]
 local crash_limit = ARGV[4]
 local page = ARGV[5]
 --- @include "lib/now"
+--- @include "lib/gates"
 
+local is_paused = read_gates(gates_key)
 local now = now_ms(given_now)
 local replies, writes = { now }, {}
 local limit, last = tonumber(crash_limit), tonumber(page) - 1
@@ -35,8 +39,8 @@ local function read_pages(reply, epoch, f, journal_key, inbox_key)
   return reply
 end
 
-for i = 1, #KEYS / 3 do
-  local run_key, journal_key, inbox_key = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
+for i = 1, (#KEYS - 1) / 3 do
+  local run_key, journal_key, inbox_key = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
   local entry = ARGV[5 + 2 * i]
   local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'epoch', 'nonce', 'owner', 'claims', 'mail', 'taken',
     'started', 'workflow', 'queue', 'parent', 'ref', 'hint', 'pqueue', 'attempt', 'depth', 'created', 'version',
@@ -50,6 +54,9 @@ for i = 1, #KEYS / 3 do
   elseif f[2] ~= entry or (status ~= 'ready' and status ~= 'running') then
     -- Read late, put back, or settled since: another entry counts now.
     reply = { STATUS.STALE }
+  elseif is_paused and status == 'ready' and is_paused(f[11]) then
+    -- A running one is being worked on, by whoever asks again.
+    reply = { STATUS.HELD, f[11] }
   else
     local epoch, claims = tonumber(f[3]) or 0, tonumber(f[6]) or 0
     if f[5] ~= owner then claims = claims + 1 end
