@@ -55,6 +55,7 @@ from durable_async.workflow.parallel import Tolerate, parallel
 from durable_async.workflow.published import get_context, put_context
 from durable_async.workflow.schedules import Schedule, cron, every
 from durable_async.workflow.several import wait_for_all, wait_for_any
+from durable_async.workflow.undoing import compensate
 from durable_async.workflow.waits import sleep, sleep_until, wait_for_event
 
 __all__ = [
@@ -122,6 +123,7 @@ __all__ = [
     "WorkflowIdConflict",
     "Zstd",
     "call_workflow",
+    "compensate",
     "cron",
     "days",
     "every",

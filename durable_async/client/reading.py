@@ -10,7 +10,7 @@ from durable_async.codec import HARD_LIMIT, Codec, unpack_failure
 from durable_async.codec import convert as convert_value
 from durable_async.codec.lines import unpack_line
 from durable_async.engine.failures import unpack_error
-from durable_async.engine.records import Kind, Outcome, parse_message, parse_outcome, parse_record
+from durable_async.engine.records import LETTERS, Kind, Outcome, parse_message, parse_outcome, parse_record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import (
     CorruptPayload,
@@ -27,13 +27,17 @@ from durable_async.types import Status
 
 FIELDS: Final = (
     "status", "epoch", "workflow", "queue", "parent", "ref", "attempt", "created", "started", "finished", "waiting",
-    "context", "version", "cancel",
+    "context", "version", "cancel", "saga",
 )  # fmt: skip
+FAILED: Final = ("failed", "compensated", "compensation_failed")
+"""Ends that hold an error."""
 FAILURES: Final = {kind.__name__: kind for kind in (RunTimeout, CrashLoop, WorkflowDepthExceeded)}
 
 
-def public_status(internal: str, epoch: int) -> Status:
+def public_status(internal: str, epoch: int, *, is_compensating: bool = False) -> Status:
     """What users see of a record's status: never-started is `pending`, woken or handed back is `waiting`."""
+    if is_compensating and internal in ("ready", "running", "parked", "blocked", "delayed"):
+        return Status.COMPENSATING
     if internal in ("ready", "delayed"):
         return Status.WAITING if epoch else Status.PENDING
     if internal in ("parked", "blocked"):
@@ -56,7 +60,7 @@ def run_info(
         CorruptPayload: if the record cannot be read.
     """
     f = dict(zip(FIELDS, row, strict=True))
-    status = public_status(_text(f["status"]), int(f["epoch"] or 0))
+    status = public_status(_text(f["status"]), int(f["epoch"] or 0), is_compensating=f["saga"] == b"undoing")
     workflow = _text(f["workflow"])
     spec = specs.get(workflow)
     output, error, reason = None, None, None
@@ -68,6 +72,8 @@ def run_info(
             reason = outcome.payload.decode(errors="replace")
         else:
             error = unpack_error(outcome.payload, codec)
+            if outcome.status == "compensation_failed" and f["cancel"] is not None:
+                reason = _text(f["cancel"])
     elif f["cancel"] is not None:
         reason = _text(f["cancel"])
     given = None
@@ -96,7 +102,8 @@ def run_info(
 
 
 def _waiting(status: Status, internal: str, sentence: str) -> str | None:
-    if status is not Status.WAITING and not (internal == "delayed" and sentence):
+    is_parked = status is Status.COMPENSATING and internal in ("parked", "blocked")
+    if status is not Status.WAITING and not is_parked and not (internal == "delayed" and sentence):
         return None
     return sentence or None
 
@@ -149,7 +156,7 @@ def _event(index: int, raw: bytes, created_ms: int, codec: Codec) -> HistoryEven
         return HistoryEvent(index, "started", "", _at(created_ms))
     if letter == b"Z":
         outcome = parse_outcome(raw)
-        error = unpack_error(outcome.payload, codec) if outcome.status == "failed" else None
+        error = unpack_error(outcome.payload, codec) if outcome.status in FAILED else None
         detail = {"reason": outcome.payload.decode(errors="replace")} if outcome.status == "cancelled" else {}
         return HistoryEvent(index, outcome.status, "", _at(outcome.time_ms), error=error, detail=detail)
     if letter == b"M":
@@ -165,22 +172,32 @@ def _message_event(index: int, raw: bytes, codec: Codec) -> HistoryEvent:
         return HistoryEvent(index, "event", m.key, _at(m.time_ms))
     if m.kind == "X":
         return HistoryEvent(index, "cancel", "", _at(m.time_ms), detail={"reason": m.key})
-    error: ErrorInfo | None = unpack_error(m.payload, codec) if m.letter == "f" else None
-    names = {"c": "completed", "f": "failed", "x": "cancelled", "u": "compensated", "v": "compensation_failed"}
-    return HistoryEvent(index, f"child_{names[m.letter]}", m.key, _at(m.time_ms), error=error)
+    error: ErrorInfo | None = unpack_error(m.payload, codec) if LETTERS[m.letter] in FAILED else None
+    return HistoryEvent(index, f"child_{LETTERS[m.letter]}", m.key, _at(m.time_ms), error=error)
 
 
 def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
     kind, time_ms, identity = values[0], values[1], values[2]
     name = identity.partition(":")[2].rpartition("#")[0]
     at = _at(time_ms)
+    undoes = {"compensation": True} if identity.startswith("undo:") else {}
+    if kind == Kind.CUT:
+        return HistoryEvent(index, "cleanup_cut", "", at)
+    if kind == Kind.SAGA:
+        if values[3] == "failed":
+            return HistoryEvent(index, "compensating", "", at, error=unpack_error(values[4], codec))
+        return HistoryEvent(index, "compensating", "", at, detail={"reason": values[4].decode(errors="replace")})
+    if kind == Kind.UNDO_FAILED:
+        return HistoryEvent(index, "undo_failed", name, at, error=_failure(values[3], codec))
     if kind == Kind.STEP:
         duration = timedelta(milliseconds=values[4])
+        if identity.startswith("look:"):
+            return HistoryEvent(index, "children_asked", "", at)
         if values[5]:
-            return HistoryEvent(index, "step", name, at, attempt=values[3], duration=duration)
-        return HistoryEvent(index, "step_failed", name, at, values[3], duration, _failure(values[6], codec))
+            return HistoryEvent(index, "step", name, at, values[3], duration, None, undoes)
+        return HistoryEvent(index, "step_failed", name, at, values[3], duration, _failure(values[6], codec), undoes)
     if kind == Kind.ATTEMPT:
-        detail = {"retry_at": _at(values[5])}
+        detail = {"retry_at": _at(values[5]), **undoes}
         duration = timedelta(milliseconds=values[4])
         return HistoryEvent(index, "attempt_failed", name, at, values[3], duration, _failure(values[6], codec), detail)
     if kind == Kind.CHILD:

@@ -59,7 +59,11 @@ def issue_child(
     id = child_id(run.identity.id, ref)
     child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close, retry=retry, first_ms=run.now_ms)
     run.children.add(child)
-    mode = ("c" if run.is_cancelled else "") + ("k" if run.identity.attempt > 1 else "")
+    child.is_cleanup = run.is_cleaning_up
+    if spec.compensate is not None and not run.is_unwinding:
+        child.undo = spec.compensate
+        run.saga.watch(child)
+    mode = ("c" if child.is_cleanup else "") + ("k" if run.identity.attempt > 1 else "")
     new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, mode)
     _create(run, child, new, f"child:{ref}")
     if retry is not None:
@@ -87,6 +91,7 @@ def is_retried(run: Run, child: Child, payload: bytes) -> bool:
     if policy.max_elapsed is not None and run.now_ms + delay_ms - child.first_ms > to_ms(policy.max_elapsed):
         return False
     child.attempt += 1
+    child.is_resting = True
     run.loop.call_later(delay_ms / 1000, _run_again, run, child)
     return True
 
@@ -94,6 +99,7 @@ def is_retried(run: Run, child: Child, payload: bytes) -> bool:
 def _run_again(run: Run, child: Child) -> None:
     if child.given_up or child.cancel_asked or child.new is None:
         return
+    child.is_resting = False
     new = replace(child.new, attempt=child.attempt, mode=child.new.mode + "a", delay_ms=0)
     _create(run, child, new, f"child:{child.ref}#{child.attempt}")
 

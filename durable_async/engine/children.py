@@ -14,7 +14,7 @@ from typing import Any
 from durable_async.checking import check_name
 from durable_async.codec import is_same_input
 from durable_async.engine.records import NewChild
-from durable_async.engine.spec import WorkflowSpec
+from durable_async.engine.spec import Definition, WorkflowSpec
 from durable_async.errors import RefConflict
 from durable_async.types import Retry
 
@@ -48,6 +48,12 @@ class Child:
     """What it was created from, if it may be run again."""
     given_up: bool = False
     """Its last awaiter left: what it still says is dropped, and its ref is spent."""
+    undo: Definition | None = None
+    """What undoes it once it has completed: how it ends is then of interest even if it was given up."""
+    is_cleanup: bool = False
+    """It was issued after the run had seen its cancel: that cancel does not reach it."""
+    is_resting: bool = False
+    """It has failed, and is to be run again after a while."""
 
     @property
     def is_settled(self) -> bool:
@@ -130,6 +136,12 @@ class Children:
         child.waiters.remove(future)
         if not child.waiters:
             self.awaited.pop(child.id, None)
+
+    def give_up_waiting(self) -> None:
+        """Nobody waits for any child any more."""
+        for child in self.awaited.values():
+            child.waiters.clear()
+        self.awaited.clear()
 
     def add(self, child: Child) -> None:
         """Registers an issued child."""

@@ -161,6 +161,14 @@ class DeterministicLoop(ReportingLoop):
                     self._report("a task raised while the workflow was ending", error, task=task)
         await self.shutdown_asyncgens()
 
+    def freeze(self) -> None:
+        """Never step what is there now again; what is created from here on runs. Call it from a plain callback."""
+        self._ready.clear()
+        self._timers.clear()
+        self._redelivery = None
+        for task in self._tasks:
+            disconnect(task)
+
     def close(self) -> None:
         """Let go of everything. Tasks that are still pending are abandoned; nothing is awaited. May be repeated."""
         for task in self._tasks:

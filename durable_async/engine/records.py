@@ -39,6 +39,9 @@ class Kind:
     AWAIT: Final = "await"  # [AWAIT, t, identity, child id]
     CANCEL: Final = "cancel"  # [CANCEL, t, identity, child id, reason]
     CONTEXT: Final = "context"  # [CONTEXT, t, identity, key, payload]
+    CUT: Final = "cut"  # [CUT, t, '']
+    SAGA: Final = "saga"  # [SAGA, t, identity, status, payload]
+    UNDO_FAILED: Final = "undo_failed"  # [UNDO_FAILED, t, identity, failure]
     TICK: Final = "tick"  # [TICK, t, '']
 
 
@@ -49,9 +52,15 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.AWAIT: (str,),
     Kind.CANCEL: (str, str),
     Kind.CONTEXT: (str, bytes),
+    Kind.CUT: (),
+    Kind.SAGA: (str, bytes),
+    Kind.UNDO_FAILED: (bytes,),
     Kind.TICK: (),
 }
 """The types behind kind, time and identity."""
+
+AS_RECORDED: Final = frozenset({Kind.SAGA, Kind.UNDO_FAILED})
+"""Kinds that hold errors: a replay takes them as they are, since a traceback is never the same twice."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from durable_async.engine.matching import is_same_record
-from durable_async.engine.records import Kind, Message, parse_message, parse_record
+from durable_async.engine.records import AS_RECORDED, Kind, Message, parse_message, parse_record
 from durable_async.errors import CorruptPayload, NonDeterministicReplay
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ def _record(run: Run, values: list[Any]) -> None:
     kind, time_ms, identity = values[0], values[1], values[2]
     if kind == Kind.TICK:
         run.advance(time_ms)
+    elif kind == Kind.CUT:
+        run.cut()
+        run.loop.run_ready()
     elif kind == Kind.STEP or kind == Kind.ATTEMPT:
         if not run.steps.knows(identity):
             raise diverged(run, identity, _ending(run))
@@ -57,7 +60,9 @@ def _record(run: Run, values: list[Any]) -> None:
         if entry is None:
             raise diverged(run, identity, _ending(run))
         found = parse_record(entry.value)
-        if not is_same_record(found, values, run.codec, 2 * run.limits.payload):
+        if kind in AS_RECORDED:
+            run.saga.recorded(kind, values)
+        elif not is_same_record(found, values, run.codec, 2 * run.limits.payload):
             raise diverged(run, f"{identity} {_shown(values)}", f"{identity} {_shown(found)}")
 
 

@@ -35,6 +35,7 @@ from durable_async.engine.records import (
     record,
 )
 from durable_async.engine.replaying import replay
+from durable_async.engine.saga import Saga
 from durable_async.engine.spec import RunIdentity, StepCall, WorkflowSpec
 from durable_async.engine.stepping import Steps
 from durable_async.engine.waiting import describe
@@ -55,8 +56,10 @@ class Run:
         "_list",
         "_overrun",
         "_replaying",
+        "_saga",
         "_waiting_shown",
         "body",
+        "cancelled_ms",
         "codec",
         "context",
         "context_dirty",
@@ -84,6 +87,7 @@ class Run:
         self.loop = DeterministicLoop(identity.started_ms / 1000, seed=crc32(identity.id.encode()))
         self.loop.owner = self
         self._children: Children | None = None
+        self._saga: Saga | None = None
         self.events = Mailbox()
         self.steps = Steps(self)
         self.context: dict[str, bytes] = {}
@@ -99,6 +103,7 @@ class Run:
         self._is_ending = False
         self._overrun = ""
         self._cancel_seen: str | None = None
+        self.cancelled_ms = 0
         self.fed = 0
         self._waiting_shown = ""
         self.body: asyncio.Task[Any] | None = None
@@ -121,12 +126,26 @@ class Run:
         status, data = await outcome_of(self, payload)
         self._is_ending = True
         await self.loop.wind_up()
+        await self._end(status, data)
+
+    async def _end(self, status: str, data: bytes) -> None:
         close_children(self)
         if self._overrun:
             status, data = "failed", pack_error(ErrorInfo("JournalLimitExceeded", self._overrun), self.codec)
         elif self.is_cancelled:
             status, data = "cancelled", self.cancel_reason.encode()
+        if self._saga is not None and status != "completed":
+            status, data = await self._saga.unwind(status, data)
         self.outcome = Outcome(status, data)
+
+    def cut(self) -> None:
+        """The cleanup of a cancelled run has had its time: what is left of the body stays where it is, for good."""
+        self._is_ending = True
+        self.loop.freeze()
+        self.steps.give_up_all()
+        if self._children is not None:
+            self._children.give_up_waiting()
+        self.body = self.loop.create_task(self._end("cancelled", b""), name="body")
 
     def abandon(self) -> None:
         """Drops the run from memory: its coroutines are closed, and nothing they still do is durable."""
@@ -134,6 +153,8 @@ class Run:
         # Its parts know it: with these ties cut it is freed at once, not when the garbage collector looks.
         self.loop.owner = None
         self.steps.disconnect()
+        if self._saga is not None:
+            self._saga.disconnect()
 
     @property
     def children(self) -> Children:
@@ -146,6 +167,23 @@ class Run:
     def has_children(self) -> bool:
         """Whether the body has asked for any child."""
         return self._children is not None
+
+    @property
+    def saga(self) -> Saga:
+        """What is to be undone; made at the first use."""
+        if self._saga is None:
+            self._saga = Saga(self)
+        return self._saga
+
+    @property
+    def is_unwinding(self) -> bool:
+        """Whether compensations have begun."""
+        return self._saga is not None and self._saga.is_unwinding
+
+    @property
+    def is_cleaning_up(self) -> bool:
+        """Whether what is started now is started because the run ends: a cancel of the run does not reach it."""
+        return self._cancel_seen is not None or self.is_unwinding
 
     @property
     def is_cancelled(self) -> bool:
@@ -194,15 +232,19 @@ class Run:
             return False
         if message.kind == "C":
             child = self._children.by_id.get(message.key) if self._children is not None else None
-            return child is not None and not child.is_settled and child.awaited and not child.given_up
+            if child is None or child.is_settled or not child.awaited:
+                return False
+            return not child.given_up or child.undo is not None
         return True
 
     def give(self, message: Message) -> None:
         """Tells a message to whom it concerns, and lets the body go on."""
         self.advance(message.time_ms)
         if message.kind == "X":
-            self._cancel_seen = message.key
-            if self.outcome is not None:
+            self._cancel_seen, self.cancelled_ms = message.key, message.time_ms
+            if self._saga is not None:
+                self._saga.bound()
+            if self.outcome is not None and self.outcome.status != "compensation_failed":
                 self.outcome = Outcome("cancelled", message.key.encode())
             elif self.body is not None and not self._is_ending:
                 # While the body's left-overs end they have been cancelled already; a second cancel would cut them.
@@ -211,8 +253,10 @@ class Run:
             self.events.put(message.key, message.payload)
         else:
             child = self.children.by_id[message.key]
-            if message.letter != "f" or not is_retried(self, child, message.payload):
+            if message.letter not in "fu" or not is_retried(self, child, message.payload):
                 child.settle(message.letter, message.payload)
+                if message.letter == "c" and child.undo is not None:
+                    self.saga.add_child(child)
         self.loop.run_ready()
 
     def step_returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:
@@ -316,7 +360,7 @@ class Run:
         """What to commit now; the caller has no other call of this run outstanding."""
         entries = self._cut()
         busy = bool(self._list) or self.steps.is_busy()
-        sets: list[Any] = []
+        sets: list[Any] = [] if self._saga is None else self._saga.take_sets()
         if self.context_dirty:
             self.context_dirty = False
             sets += ["context", self.pack_context()]

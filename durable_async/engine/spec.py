@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from durable_async.types import Duration, Retry
 
 Function = Callable[..., Any]
+
+
+class Definition(Protocol):
+    """A step or a workflow, as its author defined it. Its annotations are read when it is needed."""
+
+    @property
+    def spec(self) -> Any:
+        """A `StepSpec` or a `WorkflowSpec`."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,6 +34,8 @@ class WorkflowSpec:
     version: str | None = None
     retention: Duration | None = None
     on_parent_close: str = "leave"
+    compensate: Definition | None = None
+    """What its parent calls with its result to undo it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -39,6 +49,8 @@ class StepSpec:
     timeout: Duration | None = None
     raises: tuple[type[BaseException], ...] = ()
     output_type: Any = Any
+    compensate: Definition | None = None
+    """What is called with its result if the run does not end well."""
 
 
 @dataclass(slots=True)

@@ -41,10 +41,10 @@ class Steps:
         self.launches: list[StepCall] = []
         self.aborts: list[StepCall] = []
 
-    async def call(self, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def call(self, spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], prefix: str = "step:") -> Any:
         """A step called in the body: returns or raises its first recorded outcome."""
         run = self._run
-        name = "step:" + spec.name
+        name = prefix + spec.name
         identity = f"{name}#{run.count(name)}"
         call = StepCall(identity, spec, args, kwargs, 1, run.identity.id)
         live = self._live[identity] = _Live(call, run.loop.create_future(), run.now_ms)
@@ -57,6 +57,11 @@ class Steps:
                 del self._live[identity]
                 if not live.is_backing_off:
                     self.aborts.append(live.call)
+
+    def give_up_all(self) -> None:
+        """Nobody waits for any step any more."""
+        self.aborts += [live.call for live in self._live.values() if not live.is_backing_off]
+        self._live.clear()
 
     def is_current(self, call: StepCall) -> bool:
         """Whether an outcome of this very attempt still counts."""
@@ -143,6 +148,8 @@ class Steps:
     def _resolve(self, identity: str, data: bytes) -> None:
         live = self._live.pop(identity)
         spec = live.call.spec
+        if spec.compensate is not None:
+            self._run.saga.add_step(spec, data)  # also if nobody waits for it any more: it has happened
         if live.future.done():
             return
         try:

@@ -38,6 +38,7 @@ class Workflow(Generic[InputT, OutputT_co]):
         version: str | None = None,
         retention: Duration | None = None,
         on_parent_close: str = "leave",
+        compensate: Callable[..., Any] | None = None,
         schedule: Schedule | None = None,
         catch_up: str = "one",
         overlap: str = "allow",
@@ -54,6 +55,7 @@ class Workflow(Generic[InputT, OutputT_co]):
         if retention is not None:
             to_ms(retention, "retention")
         self.on_parent_close = on_parent_close
+        self.compensate = as_compensation(compensate)
         check_schedule(self.name, schedule, catch_up, overlap)
         self.schedule = schedule
         self.catch_up = catch_up
@@ -83,6 +85,7 @@ class Workflow(Generic[InputT, OutputT_co]):
             version=self.version,
             retention=self.retention,
             on_parent_close=self.on_parent_close,
+            compensate=self.compensate,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[OutputT_co]:
@@ -109,6 +112,7 @@ class Step(Generic[P, R]):
         retry: Retry | int | None = None,
         timeout: Duration | None = None,
         raises: tuple[type[BaseException], ...] = (),
+        compensate: Callable[..., Any] | None = None,
         local_names: dict[str, Any] | None = None,
     ) -> None:
         if not callable(function):
@@ -125,6 +129,7 @@ class Step(Generic[P, R]):
             to_ms(timeout, "timeout")
         self.timeout = timeout
         self.raises = _exception_types(raises)
+        self.compensate = as_compensation(compensate)
         self._local_names = local_names
         functools.update_wrapper(self, function)
 
@@ -141,6 +146,7 @@ class Step(Generic[P, R]):
             timeout=self.timeout,
             raises=self.raises,
             output_type=hints.get("return", Any),
+            compensate=self.compensate,
         )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
@@ -164,6 +170,7 @@ class Step(Generic[P, R]):
             retry=retry if retry is not None else self.retry,
             timeout=timeout if timeout is not None else self.timeout,
             raises=self.raises,
+            compensate=self.compensate,
             local_names=self._local_names,
         )
 
@@ -183,6 +190,7 @@ def workflow(
     version: str | None = None,
     retention: Duration | None = None,
     on_parent_close: str = "leave",
+    compensate: Callable[..., Any] | None = None,
     schedule: Schedule | None = None,
     catch_up: str = "one",
     overlap: str = "allow",
@@ -199,6 +207,8 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
         retention: how long an ended root run stays readable; by default the `Durable`'s.
         on_parent_close: `leave` (default) or `cancel`: what becomes of a child made by `start_workflow` when its parent
             ends by itself.
+        compensate: a step, a function or a workflow that undoes a completed run. Its *parent* calls it, with the
+            output, if that fails or is cancelled later; it is never called for a run without a parent.
         schedule: `cron(...)` or `every(...)`: workers start one run for each tick, its id the name, ``@`` and the tick
             (``report@2026-01-01T09:00:00Z``). The workflow takes no input, or the tick (annotate it with ``datetime``;
             it is aware, in UTC), or has a default. Whatever became of the run of one tick, the next one is started.
@@ -239,6 +249,7 @@ def step(
     retry: Retry | int | None = None,
     timeout: Duration | None = None,
     raises: tuple[type[BaseException], ...] = (),
+    compensate: Callable[..., Any] | None = None,
 ) -> _StepDecorator: ...
 
 
@@ -253,9 +264,12 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         timeout: bounds each attempt, as a ``timedelta`` or seconds; it then fails with `StepTimeout`. A thread cannot
             be stopped: it is abandoned, and what it returns is ignored.
         raises: exception types of your own that the workflow is to see as themselves; others arrive as `StepFailed`.
+        compensate: a step, a function or a workflow that undoes this one. If the workflow fails or is cancelled after
+            this step has completed, it is called with the step's result, newest first, with its own retry and timeout.
+            A step that failed, or was cancelled on its way, is not compensated: it has no result.
 
     Raises:
-        TypeError: if it is not a function, or is a generator.
+        TypeError: if it is not a function, or is a generator; if `compensate` cannot be called with one argument.
         ValueError: if the name breaks the grammar of names, or a number is out of range.
     """
     local_names = visible_locals(1)
@@ -272,6 +286,37 @@ class _StepDecorator:
     @overload
     def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
     def __call__(self, function: Any, /) -> Any: ...
+
+
+def as_compensation(value: Any) -> Step[..., Any] | Workflow[Any, Any] | None:
+    """What `compensate=` takes, as a definition: a plain function becomes a step.
+
+    Raises:
+        TypeError: if it cannot be called, or not with the result alone.
+    """
+    if value is None:
+        return None
+    undo = as_undo(value)
+    try:
+        inspect.signature(undo.function).bind(None)
+    except TypeError:
+        raise TypeError(f"{undo!r} cannot compensate: it is called with one argument, the result") from None
+    except ValueError:
+        pass  # a builtin that does not say what it takes
+    return undo
+
+
+def as_undo(value: Any) -> Step[..., Any] | Workflow[Any, Any]:
+    """A step, a workflow, or a function that becomes a step.
+
+    Raises:
+        TypeError: if it is none of these.
+    """
+    if isinstance(value, Step | Workflow):
+        return value
+    if not callable(value):
+        raise TypeError(f"a compensation is a step, a function or a workflow, not {type(value).__name__}")
+    return Step(value)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -57,6 +57,25 @@ DEFINITIONS: list[tuple[Any, Any, str]] = [
 ]  # fmt: skip
 
 
+def takes_two(a: int, b: int) -> None: ...
+def takes_none() -> None: ...
+
+
+NO_COMPENSATIONS: list[tuple[Any, type[Exception], str]] = [
+    (5, TypeError, "not int"), ("refund", TypeError, "not str"), ([], TypeError, "not list"),
+    (takes_two, TypeError, "one argument"), (takes_none, TypeError, "one argument"),
+    (flows.nothing, TypeError, "one argument"), (gen, TypeError, "generator"),
+    (lambda result: None, ValueError, "lambda"), (Holder.method, TypeError, "is a method"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("decorate", [step, workflow])
+@pytest.mark.parametrize(("undo", "kind", "words"), NO_COMPENSATIONS, ids=range(len(NO_COMPENSATIONS)))
+def test_compensations(decorate: Any, undo: Any, kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        decorate(compensate=undo)(fine)
+
+
 @pytest.mark.parametrize(("decorate", "function", "words"), DEFINITIONS, ids=range(len(DEFINITIONS)))
 def test_functions(decorate: Callable[[Any], Any], function: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):

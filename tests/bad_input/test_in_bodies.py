@@ -17,6 +17,7 @@ from durable_async import (
     Limits,
     NotInWorkflow,
     call_workflow,
+    compensate,
     get_context,
     info,
     now,
@@ -71,6 +72,7 @@ for name, value in UNSTORABLE.items():
     no = "NotSerializable"
     case(f"call {name}", lambda v=value: call_workflow(flows.takes_any, v), no, "^input")
     case(f"start {name}", lambda v=value: start_workflow(flows.takes_any, v), no, "^input")
+    case(f"undo {name}", lambda v=value: plain(compensate, flows.takes_any, v), no, "^input")
     case(f"put {name}", lambda v=value: plain(put_context, "k", v), no, "^context")
     case(
         f"value {name}", lambda v=value: call_workflow(flows.nothing, timeout=9, timeout_value=v), no, "^timeout_value"
@@ -79,6 +81,13 @@ for name, value in UNSTORABLE.items():
     case(f"child {name}", lambda v=value: of_a_started("result", timeout=9, timeout_value=v), no, "^timeout_value")
 for n, reason in enumerate(["x" * 1_001, SURROGATE, 7, None, b"x"]):
     case(f"reason {n}", lambda r=reason: of_a_started("cancel", r), "ValueError", "^reason")
+for n, (undo, words) in enumerate(
+    [(5, "not int"), ("add_one", "not str"), (None, "not None"), (flows.add_one, "argument")]
+):
+    case(f"no undo {n}", lambda u=undo: plain(compensate, u), "TypeError", words)
+case("undo without its input", lambda: plain(compensate, flows.takes_int), "TypeError", "these arguments")
+case("undo with too many", lambda: plain(compensate, flows.nothing, 1), "TypeError", "these arguments")
+case("undo lambda", lambda: plain(compensate, lambda: None), "ValueError", "lambda")
 big = b"x" * 2_000_000
 case("big input", lambda: call_workflow(flows.takes_any, big), "PayloadTooLarge", "^input")
 case("big context", lambda: plain(put_context, "k", big), "PayloadTooLarge", "^context")
@@ -146,7 +155,7 @@ OUTSIDE: dict[str, Callable[[], Any]] = {
     "sleep": lambda: sleep(1), "sleep_until": lambda: sleep_until(datetime.now(UTC)),
     "wait": lambda: wait_for_event("e"), "put": lambda: plain(put_context, "k", 1),
     "get": lambda: plain(get_context, "k"), "now": lambda: plain(now), "uuid": lambda: plain(uuid),
-    "random": lambda: plain(random), "info": lambda: plain(info),
+    "random": lambda: plain(random), "info": lambda: plain(info), "undo": lambda: plain(compensate, flows.add_one, 1),
 }  # fmt: skip
 
 

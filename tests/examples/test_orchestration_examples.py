@@ -81,6 +81,12 @@ SAYS = {
         first: cancelled
         third: cancelled
     """,
+    "saga": """
+        called back: the driver of order_123
+        put back: 2 teapots
+        refunded: 42.00
+        run order_123 ended compensated: ValueError: the address does not exist
+    """,
     "waiting_branches": """
         {'nap': 'ada is awake', 'delegate': 'bob is awake', 'listen': 'nothing', 'event': 'you'}
     """,

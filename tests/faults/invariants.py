@@ -72,7 +72,7 @@ class Check:
         for run in snap.runs.values():
             for kind, _, identity, *rest in run.records():
                 if kind == "attempt":
-                    self.attempts[run.id, identity.removeprefix("step:").partition("#")[0]] += 1
+                    self.attempts[run.id, identity.partition(":")[2].partition("#")[0]] += 1
                 if kind == "step" and rest[2]:
                     value = self.codec.decode(rest[3])
                     if isinstance(value, dict) and "nonce" in value:

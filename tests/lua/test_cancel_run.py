@@ -114,3 +114,14 @@ async def test_an_entry_in_a_queue_that_was_destroyed_holds_up_nothing(world: Wo
     world.server.delete(world.keys.queue("q"))
     assert await cancel(world)
     assert world.status() == "cancelled"
+
+
+@pytest.mark.parametrize("state", ["ready", "running", "parked", "blocked"])
+async def test_a_run_that_compensates_has_nothing_left_to_cancel(world: World, state: str) -> None:
+    await world.bring(state)
+    world.server.hset(world.keys.run("r"), "saga", "undoing")
+    before = world.snapshot()
+    assert not await cancel(world)
+    assert world.snapshot() == before
+    world.server.hset(world.keys.run("r"), "saga", "pending")
+    assert await cancel(world)

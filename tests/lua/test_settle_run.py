@@ -121,3 +121,17 @@ async def test_a_worker_that_took_the_run_meanwhile_means_another_look(world: Wo
     reply = world.eval("settle_run", keys, ("", "r", "terminate", "cancelled", "", "Z", "", "", 0, ""))
     assert reply == [Answer.RETRY]
     assert world.snapshot() == before
+
+
+@pytest.mark.parametrize("saga", ["pending", "undoing"])
+@pytest.mark.parametrize("state", ["ready", "running", "parked", "blocked"])
+async def test_no_grace_ends_a_run_with_something_to_undo(world: World, state: str, saga: str) -> None:
+    """Its owner cuts what is left of the body, and compensates."""
+    await world.bring(state)
+    await world.store.cancel_run("r", "why", "t1", 1_000)
+    world.server.hset(world.keys.run("r"), "saga", saga)
+    world.now = T0 + 1_000
+    status = world.status()
+    assert not await settle(world, "grace")
+    assert (world.status(), world.timers()) == (status, {})
+    assert await settle(world, "terminate")

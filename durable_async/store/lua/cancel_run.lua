@@ -1,6 +1,7 @@
 -- Marks a run as cancelled: one that never started ends at once, another is told and ends by itself.
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
--- Returns: {OK, now, waiting clients} | {DONE}: it had ended or been cancelled | {GONE} | {RETRY}: the owner changed.
+-- Returns: {OK, now, waiting clients} | {DONE}: it had ended, been cancelled, or undoes what it did | {GONE}
+--   | {RETRY}: the owner changed.
 -- Writes: run, journal, inbox, timers, walks, blocked, worker stream or queue; on an end the parent's.
 -- Repeat-safe: the same token gets the first answer.
 -- Wakes: the run; on an end its parent.
@@ -29,6 +30,8 @@ local now = now_ms(given_now)
 -- A repeat after a lost reply: the mark is this caller's own.
 if run.cancel_token == token then return { STATUS.OK, now, run.client } end
 if TERMINAL[run.status] or run.cancel_at > 0 then return { STATUS.DONE } end
+-- It has ended but for its compensations, and these are not to be stopped half-way.
+if run.saga == 'undoing' then return { STATUS.DONE } end
 -- The worker whose stream was declared is not the owner any more: a wake-up there would go astray.
 if run.owner ~= owner then return { STATUS.RETRY } end
 

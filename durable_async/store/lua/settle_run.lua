@@ -38,7 +38,8 @@ if run.owner ~= owner then return { STATUS.RETRY } end
 local now = now_ms(given_now)
 if cause == 'grace' then
   local due = tonumber(run.grace)
-  if not due then
+  -- One that has something to undo is cut by its owner, and then undoes it, however long that takes.
+  if not due or run.saga ~= '' then
     redis.call('ZREM', timers_key, 'g' .. id)
     return { STATUS.DONE }
   elseif due > now then
