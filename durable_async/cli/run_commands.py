@@ -16,6 +16,7 @@ from durable_async.cli.json_input import read_json
 from durable_async.cli.locate import locate
 from durable_async.cli.options import QueueNames, RunId, json_option, store_options, typed
 from durable_async.client.durable import Durable
+from durable_async.codec import Opaque, PeekCodec
 from durable_async.errors import RunError
 from durable_async.server.embedded import DEFAULT_DATA_DIR
 from durable_async.shapes import RunInfo
@@ -26,11 +27,11 @@ PAGE: Final = 200
 
 @asynccontextmanager
 async def _opened(url: str | None, namespace: str | None) -> AsyncIterator[Durable]:
-    """A client without workflows: payloads are shown as plain data."""
+    """A client without workflows and keys: payloads are shown as plain data, or as what they are."""
     if url is None and not os.path.isdir(DEFAULT_DATA_DIR):  # noqa: ASYNC240 - before anything else runs
         way_out = "pass --url, set DURABLE_URL, or change to the directory of an embedded server"
         raise CliError(f"no store is known, and there is no {DEFAULT_DATA_DIR} here: {way_out}")
-    async with Durable(url, namespace=namespace) as durable:
+    async with Durable(url, namespace=namespace, codec=PeekCodec()) as durable:
         yield durable
 
 
@@ -236,6 +237,10 @@ def send_(  # noqa: D103
 
     async def go() -> int:
         async with _opened(url, namespace) as durable:
+            run = await durable.get(id)
+            if any(isinstance(value, Opaque) for value in (run.input, *run.context.values())):
+                # It would not be able to read the event, now or ever.
+                raise CliError(f"the values of run {id} are encrypted: send the event from a program that has its keys")
             try:
                 await durable.send_event(id, name, payload, event_id=event_id)
             except ValueError as error:

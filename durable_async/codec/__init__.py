@@ -7,7 +7,7 @@ from durable_async.codec.adapters import Adapter, adapter_for, convert, roundtri
 from durable_async.codec.base import HARD_LIMIT, Codec, Wrapper, is_same_input
 from durable_async.codec.custom import CustomType
 from durable_async.codec.encrypted import Encrypted
-from durable_async.codec.envelope import Unreadable
+from durable_async.codec.envelope import Opaque, Unreadable
 from durable_async.codec.failures import (
     encode_error,
     errorinfo_from_data,
@@ -16,6 +16,7 @@ from durable_async.codec.failures import (
     unpack_failure,
 )
 from durable_async.codec.msgpack_codec import MsgpackCodec
+from durable_async.codec.peek import PeekCodec
 from durable_async.codec.zstd import Zstd
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "CustomType",
     "Encrypted",
     "MsgpackCodec",
+    "Opaque",
+    "PeekCodec",
     "Unreadable",
     "Wrapper",
     "Zstd",

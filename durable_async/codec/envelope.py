@@ -24,6 +24,12 @@ class Unreadable(CorruptPayload):
     """Bytes that may be sound, but are not this codec's: of another wrapper, another key, an unregistered type."""
 
 
+class Opaque(str):
+    """What a reader that cannot read a value shows in its place."""
+
+    __slots__ = ()
+
+
 def foreign_form(data: bytes) -> Unreadable | None:
     """The refusal of bytes that a wrapper made, by a codec that is none; None if no known one did."""
     if data.startswith(ENCRYPTED):

@@ -14,6 +14,7 @@ from typing import Final
 
 from durable_async.codec import lowering
 from durable_async.codec.base import Codec
+from durable_async.codec.envelope import Opaque
 from durable_async.codec.msgpack_codec import MsgpackCodec
 from durable_async.errors import CorruptPayload, ErrorInfo, PayloadError
 
@@ -118,6 +119,8 @@ def errorinfo_from_data(data: object) -> ErrorInfo:
     Raises:
         CorruptPayload: if it has another shape than `errorinfo_to_data` gives.
     """
+    if isinstance(data, Opaque):
+        return ErrorInfo("Unreadable", data)
     chain: list[tuple[str, str, str]] = []
     while data is not None or not chain:
         if type(data) is not list or len(data) != 4 or len(chain) > 64:
@@ -182,6 +185,8 @@ def unpack_failure(
         CorruptPayload: if the bytes are not what `pack_failure` returns.
     """
     content = codec.decode(data, limit=2 * FAILURE_LIMIT)
+    if isinstance(content, Opaque):
+        return None, errorinfo_from_data(content)
     if type(content) is not list or len(content) != 4 or content[0] != _VERSION:
         raise CorruptPayload("stored failure has the wrong shape")
     _, error, name, args = content

@@ -28,6 +28,7 @@ local record = ARGV[13]
 local token = ARGV[14]
 local trouble = ARGV[15]
 --- @include "lib/now"
+--- @include "lib/digest"
 --- @include "lib/terminal"
 --- @include "lib/create"
 
@@ -58,7 +59,8 @@ elseif old[1] then
   -- Started by hand, or by this schedule before it was made anew.
   done = 'joined'
   for i = 1, #fields, 2 do
-    if fields[i] == 'workflow' and fields[i + 1] ~= old[2] or fields[i] == 'digest' and fields[i + 1] ~= old[3] then
+    if fields[i] == 'workflow' and fields[i + 1] ~= old[2]
+      or fields[i] == 'digest' and not is_same_digest(fields[i + 1], old[3]) then
       done, trouble = 'refused', 'the id ' .. id .. ' belongs to another run'
     end
   end
