@@ -52,6 +52,7 @@ from durable_async.workflow.definitions import Step, Workflow, step, workflow
 from durable_async.workflow.facts import info, now, random, uuid
 from durable_async.workflow.mapping import map_workflow
 from durable_async.workflow.parallel import Tolerate, parallel
+from durable_async.workflow.patching import patched
 from durable_async.workflow.published import get_context, put_context
 from durable_async.workflow.schedules import Schedule, cron, every
 from durable_async.workflow.several import wait_for_all, wait_for_any
@@ -134,6 +135,7 @@ __all__ = [
     "minutes",
     "now",
     "parallel",
+    "patched",
     "put_context",
     "random",
     "seconds",

@@ -25,7 +25,7 @@ NAMES = {
             "start_workflow",
             "uuid",
         ),
-        *("Err", "Ok", "Tolerate", "map_workflow", "parallel"),
+        *("Err", "Ok", "Tolerate", "map_workflow", "parallel", "patched"),
         *("sleep_until", "wait_for_all", "wait_for_any", "wait_for_event"),
     },
     "from outside": {

@@ -211,6 +211,8 @@ def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
         return HistoryEvent(index, "context", values[3], at)
     if kind == Kind.TICK:
         return HistoryEvent(index, "timer", "", at)
+    if kind == Kind.PATCH:
+        return HistoryEvent(index, "patched", identity.partition(":")[2], at)
     return HistoryEvent(index, str(kind), identity, at)
 
 

@@ -43,6 +43,7 @@ class Kind:
     SAGA: Final = "saga"  # [SAGA, t, identity, status, payload]
     UNDO_FAILED: Final = "undo_failed"  # [UNDO_FAILED, t, identity, failure]
     TICK: Final = "tick"  # [TICK, t, '']
+    PATCH: Final = "patch"  # [PATCH, t, identity]
 
 
 SHAPES: Final[dict[str, tuple[type, ...]]] = {
@@ -56,6 +57,7 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.SAGA: (str, bytes),
     Kind.UNDO_FAILED: (bytes,),
     Kind.TICK: (),
+    Kind.PATCH: (),
 }
 """The types behind kind, time and identity."""
 

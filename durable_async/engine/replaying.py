@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from durable_async.engine.matching import is_same_record
+from durable_async.engine.patches import remember
 from durable_async.engine.records import AS_RECORDED, Kind, Message, parse_message, parse_record
 from durable_async.errors import CorruptPayload, NonDeterministicReplay
 
@@ -57,6 +58,9 @@ def _record(run: Run, values: list[Any]) -> None:
         run.loop.run_ready()
     else:
         entry = run.expected.pop(identity, None)
+        if entry is None and kind == Kind.PATCH:
+            remember(run, identity)
+            return
         if entry is None:
             raise diverged(run, identity, _ending(run))
         found = parse_record(entry.value)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
@@ -74,6 +74,8 @@ class Run:
         "limits",
         "loop",
         "outcome",
+        "past",
+        "patches",
         "position",
         "spec",
         "steps",
@@ -94,6 +96,9 @@ class Run:
         self.context_dirty = False
         self.counters: dict[str, int] = {}
         self.outcome: Outcome | None = None
+        self.past: Iterator[bytes] | None = None
+        """While it is replayed: the lines that are still to be fed."""
+        self.patches: dict[str, bool] | None = None
         self.position = 0
         self.journal_entries = 0
         self.journal_bytes = 0

@@ -47,7 +47,8 @@ def begin_run(run: Run, claimed: Claimed) -> None:
     journal = claimed.journal
     if not journal or journal[0][:1] != b"S" or len(journal) < claimed.journal_length:
         raise CorruptPayload(f"the journal of run {run.identity.id} is incomplete")
+    past = run.past = iter(journal[1:])
     run.begin(journal[0], has_past=len(journal) > 1)
     if len(journal) > 1:
-        run.replay(journal[1:])
+        run.replay(past)
         run.replayed()

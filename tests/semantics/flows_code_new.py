@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from typing import Any
 
-from durable_async import step, wait_for_event, workflow
+from durable_async import call_workflow, patched, step, wait_for_event, workflow
 
 from .flows_code_old import reserve, told
 from .ledger import note
 
-__all__ = ["appended", "changed", "changed_parent", "told"]
+__all__ = ["appended", "changed", "changed_parent", "mended", "spread", "told"]
 
 
 @step
@@ -33,3 +34,23 @@ async def appended(given: dict[str, Any]) -> Any:
 @workflow(name="changed_parent")
 async def changed_parent(given: dict[str, Any]) -> Any:
     return await book(given["ledger"])
+
+
+@workflow(name="mended")
+async def mended(given: dict[str, Any]) -> Any:
+    """As `changed` it would block; so it does not."""
+    first = await (book if patched("book-first") else reserve)(given["ledger"])
+    last = await wait_for_event("go")
+    if patched("go-twice"):
+        last = [last, await call_workflow(told, "twice", ref="twice")]
+    return [first, last, await reserve(given["ledger"]), patched("book-first")]
+
+
+@workflow(name="spread")
+async def spread(given: dict[str, Any]) -> Any:
+    async def branch(name: str) -> list[Any]:
+        got = await wait_for_event(name)
+        kid = await call_workflow(told, name, ref=f"new-{name}" if patched("kids") else name)
+        return [got, kid, patched("kids")]
+
+    return await gather(branch("a"), branch("b"))
