@@ -44,7 +44,18 @@ from durable_async.errors import (
     WorkflowDepthExceeded,
     WorkflowIdConflict,
 )
-from durable_async.shapes import HistoryEvent, Page, Progress, QueueInfo, RunInfo, RunTree, ScheduleInfo, WorkerInfo
+from durable_async.shapes import (
+    HistoryEvent,
+    InputField,
+    Page,
+    PendingInput,
+    Progress,
+    QueueInfo,
+    RunInfo,
+    RunTree,
+    ScheduleInfo,
+    WorkerInfo,
+)
 from durable_async.types import CHILD_TIMEOUT, RAISE, Limits, Retry, Status, days, hours, minutes, seconds
 from durable_async.workflow.branches import Err, Ok
 from durable_async.workflow.calls import Child, call_workflow, start_workflow
@@ -54,6 +65,7 @@ from durable_async.workflow.mapping import map_workflow
 from durable_async.workflow.parallel import Tolerate, parallel
 from durable_async.workflow.patching import patched
 from durable_async.workflow.published import get_context, put_context
+from durable_async.workflow.questions import wait_for_approval, wait_for_input
 from durable_async.workflow.schedules import Schedule, cron, every
 from durable_async.workflow.several import wait_for_all, wait_for_any
 from durable_async.workflow.undoing import compensate
@@ -82,6 +94,7 @@ __all__ = [
     "Handle",
     "HistoryEvent",
     "IncompatibleServer",
+    "InputField",
     "InvalidInput",
     "Limits",
     "MsgpackCodec",
@@ -93,6 +106,7 @@ __all__ = [
     "Page",
     "PayloadError",
     "PayloadTooLarge",
+    "PendingInput",
     "Progress",
     "QueueInfo",
     "RefConflict",
@@ -146,6 +160,8 @@ __all__ = [
     "uuid",
     "wait_for_all",
     "wait_for_any",
+    "wait_for_approval",
     "wait_for_event",
+    "wait_for_input",
     "workflow",
 ]

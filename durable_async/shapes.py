@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -75,6 +75,37 @@ class HistoryEvent:
     duration: timedelta | None = None
     error: ErrorInfo | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """One field of a form: see `wait_for_input`."""
+
+    name: str
+    """Any text of 1 to 128 characters; the key of its value in the answer."""
+    kind: str = "text"
+    """Any kind but `form`."""
+    prompt: str = ""
+    choices: Sequence[Any] = ()
+    required: bool = True
+    """Whether an answer without it is refused; otherwise it is None where it is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingInput:
+    """An open question. Times are aware UTC datetimes by the server's clock."""
+
+    run_id: str
+    workflow: str
+    name: str
+    kind: str
+    prompt: str
+    choices: tuple[Any, ...]
+    fields: tuple[InputField, ...]
+    metadata: Mapping[str, Any]
+    since: datetime
+    expires_at: datetime | None
+    """When its time is over; None if it has no timeout."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,11 @@ NAMES = {
         ),
         *("Err", "Ok", "Tolerate", "map_workflow", "parallel", "patched"),
         *("sleep_until", "wait_for_all", "wait_for_any", "wait_for_event"),
+        *("InputField", "wait_for_approval", "wait_for_input"),
     },
     "from outside": {
         *("Durable", "Handle", "Limits", "Settings", "Status"),
-        *("HistoryEvent", "Page", "QueueInfo", "RunInfo", "RunTree", "WorkerInfo"),
+        *("HistoryEvent", "Page", "PendingInput", "QueueInfo", "RunInfo", "RunTree", "WorkerInfo"),
     },
     "schedules": {"Schedule", "ScheduleInfo", "cron", "every"},
     "durations": {"days", "hours", "minutes", "seconds"},

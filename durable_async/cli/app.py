@@ -25,6 +25,8 @@ _COMMANDS: Final = {
     "cancel": "run_commands",
     "terminate": "run_commands",
     "send": "run_commands",
+    "inputs": "input_commands",
+    "answer": "input_commands",
     "queues": "queue_commands",
     "pause": "queue_commands",
     "resume": "queue_commands",

@@ -18,7 +18,7 @@ from rich.tree import Tree
 
 from durable_async.cli.exits import one_line
 from durable_async.cli.plain_data import plain, to_json
-from durable_async.shapes import HistoryEvent, QueueInfo, RunInfo, RunTree, ScheduleInfo, WorkerInfo
+from durable_async.shapes import HistoryEvent, PendingInput, QueueInfo, RunInfo, RunTree, ScheduleInfo, WorkerInfo
 from durable_async.types import Status
 
 STYLES = {
@@ -154,6 +154,16 @@ def _rich_label(run: RunInfo) -> Text:
     return Text.assemble(
         (run.ref or run.id, "bold"), f"  {run.workflow}  ", (str(run.status), _style(run)), f"  {one_line(remark(run))}"
     )
+
+
+def show_inputs(pending: Iterable[PendingInput]) -> None:
+    """A table of questions, or a line for each: run, name, what is taken, since when, until when, what is asked."""
+    rows = []
+    for p in pending:
+        choices = p.choices or [f.name for f in p.fields]
+        takes = f"{p.kind}: {', '.join(str(plain(each)) for each in choices)}" if choices else p.kind
+        rows.append([p.run_id, p.name, takes[:_LONGEST], when(p.since), when(p.expires_at), p.prompt[:_LONGEST]])
+    _table(("run", "name", "takes", "since", "until", "prompt"), rows)
 
 
 def show_queues(queues: Iterable[QueueInfo]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 from durable_async.checking import brief, check_label, check_name, check_queue, check_reason, check_run_id, to_ms
 from durable_async.client.checks import CONFLICTS, check_filter, check_moment, delay_ms, statuses
 from durable_async.client.handle import Handle
+from durable_async.client.inputs import Inputs
 from durable_async.client.operating import Operating
 from durable_async.client.queries import Queries
 from durable_async.client.registration import spec_of
@@ -33,7 +34,7 @@ _Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
 
 
-class Durable(Serving, Operating, Scheduling):
+class Durable(Serving, Operating, Scheduling, Inputs):
     """A client of one namespace, which can also run workers.
 
     Entering it opens the connection, leaving it closes it; one instance may be entered from several places of one

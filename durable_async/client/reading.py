@@ -170,6 +170,9 @@ def _message_event(index: int, raw: bytes, codec: Codec) -> HistoryEvent:
     m = parse_message(raw)
     if m.kind == "E":
         return HistoryEvent(index, "event", m.key, _at(m.time_ms))
+    if m.kind == "I":
+        kind = "input_answered" if m.letter == "a" else "input_timeout"
+        return HistoryEvent(index, kind, m.key.partition("\n")[2], _at(m.time_ms))
     if m.kind == "X":
         return HistoryEvent(index, "cancel", "", _at(m.time_ms), detail={"reason": m.key})
     error: ErrorInfo | None = unpack_error(m.payload, codec) if LETTERS[m.letter] in FAILED else None
@@ -209,6 +212,10 @@ def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
         return HistoryEvent(index, "child_cancel", values[3], at, detail={"reason": values[4]})
     if kind == Kind.CONTEXT:
         return HistoryEvent(index, "context", values[3], at)
+    if kind == Kind.INPUT:
+        return HistoryEvent(index, "input_asked", values[3], at, detail={"kind": values[4]})
+    if kind == Kind.CLOSE:
+        return HistoryEvent(index, "input_closed", values[3], at, detail={"why": values[4]})
     if kind == Kind.TICK:
         return HistoryEvent(index, "timer", "", at)
     if kind == Kind.PATCH:

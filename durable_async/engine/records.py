@@ -8,7 +8,7 @@ A journal is a list of byte strings; the first byte says who wrote each:
 * ``Z`` outcome: `Z<time_ms> <status>\\n<payload>`. Always the last.
 
 A message's body begins with its kind: ``C<letter><child id>\\n<payload>`` a child settled, ``E`` an event,
-``X<reason>`` a cancel.
+``I`` a question answered or its time over, ``X<reason>`` a cancel.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Kind:
     CUT: Final = "cut"  # [CUT, t, '']
     SAGA: Final = "saga"  # [SAGA, t, identity, status, payload]
     UNDO_FAILED: Final = "undo_failed"  # [UNDO_FAILED, t, identity, failure]
+    INPUT: Final = "input"  # [INPUT, t, identity, name, the question's kind]
+    CLOSE: Final = "close"  # [CLOSE, t, identity, name, why]
     TICK: Final = "tick"  # [TICK, t, '']
     PATCH: Final = "patch"  # [PATCH, t, identity]
 
@@ -56,6 +58,8 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.CUT: (),
     Kind.SAGA: (str, bytes),
     Kind.UNDO_FAILED: (bytes,),
+    Kind.INPUT: (str, str),
+    Kind.CLOSE: (str, str),
     Kind.TICK: (),
     Kind.PATCH: (),
 }
@@ -72,11 +76,11 @@ class Message:
     number: int
     time_ms: int
     kind: str
-    """`C` a child settled, `E` an event, `X` a cancel."""
+    """`C` a child settled, `E` an event, `I` a question settled, `X` a cancel."""
     key: str
-    """The child id, the event name, or the cancel's reason."""
+    """The child id, the event name, the question's mark, or the cancel's reason."""
     letter: str
-    """Of a settled child: its terminal status, a key of `LETTERS`."""
+    """Of a settled child: its terminal status, a key of `LETTERS`. Of a question: `a` answered, `t` time over."""
     payload: bytes
     head: bytes
     """What names this very message to a script: number and time."""
@@ -112,6 +116,11 @@ def parse_message(raw: bytes) -> Message:
             if not isinstance(name, str) or not isinstance(payload, bytes):
                 raise ValueError
             return Message(number, time_ms, kind, name, "", payload, head)
+        if kind == "I":
+            mark, letter, payload = unpack_line(body[1:])
+            if not isinstance(mark, str) or letter not in ("a", "t") or not isinstance(payload, bytes):
+                raise ValueError
+            return Message(number, time_ms, kind, mark, letter, payload, head)
     except (ValueError, IndexError, UnicodeDecodeError):
         raise CorruptPayload("an inbox message cannot be read") from None
     raise CorruptPayload("an inbox message is of an unknown kind")
@@ -120,6 +129,11 @@ def parse_message(raw: bytes) -> Message:
 def event_body(name: str, payload: bytes) -> bytes:
     """The body of an event message, without its leading ``E``."""
     return pack_line([name, payload])
+
+
+def input_body(mark: str, letter: str, payload: bytes) -> bytes:
+    """The body of a message about a question, without its leading ``I``; `mark` is its head and its name."""
+    return pack_line([mark, letter, payload])
 
 
 def start_record(payload: bytes) -> bytes:
@@ -209,6 +223,8 @@ class Entry:
     await_child: str = ""
     cancel_child: tuple[str, str] | None = None
     """Child id and reason."""
+    question: tuple[str, str, str, bytes] | None = None
+    """What is asked or closed: letter, name, head and rest; see `asking`."""
 
 
 class Want(enum.StrEnum):

@@ -18,6 +18,7 @@ from zlib import crc32
 
 from durable_async.codec import Codec, convert
 from durable_async.codec.lines import pack_line
+from durable_async.engine.asking import Questions, close_questions
 from durable_async.engine.calling import close_children, is_retried
 from durable_async.engine.children import Children
 from durable_async.engine.events import Mailbox
@@ -55,6 +56,7 @@ class Run:
         "_is_ending",
         "_list",
         "_overrun",
+        "_questions",
         "_replaying",
         "_saga",
         "_waiting_shown",
@@ -90,6 +92,7 @@ class Run:
         self.loop.owner = self
         self._children: Children | None = None
         self._saga: Saga | None = None
+        self._questions: Questions | None = None
         self.events = Mailbox()
         self.steps = Steps(self)
         self.context: dict[str, bytes] = {}
@@ -135,6 +138,8 @@ class Run:
 
     async def _end(self, status: str, data: bytes) -> None:
         close_children(self)
+        if self._questions is not None:
+            close_questions(self)
         if self._overrun:
             status, data = "failed", pack_error(ErrorInfo("JournalLimitExceeded", self._overrun), self.codec)
         elif self.is_cancelled:
@@ -191,6 +196,18 @@ class Run:
         return self._cancel_seen is not None or self.is_unwinding
 
     @property
+    def questions(self) -> Questions:
+        """What the run asks people; made at the first use, since most runs ask nothing."""
+        if self._questions is None:
+            self._questions = Questions()
+        return self._questions
+
+    @property
+    def has_questions(self) -> bool:
+        """Whether the body has asked anybody."""
+        return self._questions is not None
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether the body has been told of a cancel."""
         return self._cancel_seen is not None
@@ -240,6 +257,8 @@ class Run:
             if child is None or child.is_settled or not child.awaited:
                 return False
             return not child.given_up or child.undo is not None
+        if message.kind == "I":
+            return self._questions is not None and self._questions.is_open(message.key)
         return True
 
     def give(self, message: Message) -> None:
@@ -256,6 +275,8 @@ class Run:
                 self.body.cancel(message.key)
         elif message.kind == "E":
             self.events.put(message.key, message.payload)
+        elif message.kind == "I":
+            self.questions.settle(message.key, message.letter, message.payload)
         else:
             child = self.children.by_id[message.key]
             if message.letter not in "fu" or not is_retried(self, child, message.payload):
@@ -382,7 +403,7 @@ class Run:
     def _cut(self) -> list[Entry]:
         effects = 0
         for at, entry in enumerate(self._list):
-            if entry.create is not None or entry.await_child or entry.cancel_child is not None:
+            if entry.create is not None or entry.await_child or entry.cancel_child or entry.question:
                 effects += 1
                 if effects > EFFECTS_PER_COMMIT:
                     cut, self._list = self._list[:at], self._list[at:]

@@ -13,10 +13,13 @@ SHOWN = 3
 
 
 def describe(run: Run) -> str:
-    """For example ``child order_1/payment``, ``event truck_ready``, ``timer until 2026-01-01T09:00:00Z``."""
+    """For example ``child order_1/payment``, ``event truck_ready``, ``input size``,
+    ``timer until 2026-01-01T09:00:00Z``."""
     awaited = run.children.awaited if run.has_children else {}
     things = [f"child {id}" for id in islice(awaited, SHOWN)]
     things += [f"event {name}" for name in run.events.waiting()]
+    if run.has_questions:
+        things += [f"input {name}" for name in run.questions.waiting()]
     if not things:
         due = run.next_due_ms()
         backing_off = run.steps.backing_off()

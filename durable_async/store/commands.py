@@ -144,6 +144,8 @@ class Commit:
     children: list[NewRun] = field(default_factory=list)
     awaits: list[str] = field(default_factory=list)
     walks: list[tuple[str, bytes]] = field(default_factory=list)
+    questions: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+    """What is asked or closed: letter, name, head and rest; see lib/questions.lua."""
     parent: tuple[str, str, str] = NO_PARENT
     """The parent's id, the worker hinted at, and its queue."""
 

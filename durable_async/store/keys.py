@@ -21,8 +21,10 @@ class Keys:
         "gates",
         "inbox_prefix",
         "index",
+        "inputs",
         "journal_prefix",
         "meta",
+        "questions",
         "queue_prefix",
         "run_prefix",
         "schedule_prefix",
@@ -49,6 +51,8 @@ class Keys:
         self.index = base + "index"
         self.blocked = base + "blocked"
         self.gates = base + "gates"
+        self.inputs = base + "inputs"
+        self.questions = base + "questions"
         self.workers = base + "workers"
         self.beats = base + "beats"
         self.meta = base + "meta"
@@ -88,7 +92,7 @@ class Keys:
     def permanent(self) -> tuple[str, ...]:
         """The keys that stay when every run is over; queue streams and schedules stay too."""
         lists = (self.timers, self.schedules, self.walks, self.index, self.blocked, self.gates)
-        return (*lists, self.workers, self.beats, self.meta)
+        return (*lists, self.inputs, self.questions, self.workers, self.beats, self.meta)
 
 
 def partition_of(id: str, partitions: int) -> int:

@@ -48,6 +48,7 @@ class OutsideCalls(StoreBase):
         while True:
             standing = await self.standing(id)
             keys, parent = self._outside(id, standing)
+            keys[8:8] = (self.keys.inputs, self.keys.questions)
             args = (self.given_now, id, cause, status, payload, standing.owner, *parent, crash_limit, token)
             reply = await self._call("settle_run", keys, args)
             if reply[0] == Answer.OK:
@@ -72,6 +73,30 @@ class OutsideCalls(StoreBase):
             keys = (k.run(id), k.inbox(id), k.worker(standing.owner), k.queue(standing.queue))
             args = (self.given_now, id, event_id, body, standing.owner, limit)
             answer = Answer((await self._call("send_event", keys, args))[0])
+            if answer is Answer.GONE:
+                raise RunNotFound(f"no run has the id {id!r}")
+            if answer is not Answer.RETRY:
+                return answer
+
+    async def provide_input(
+        self, id: str, name: str, head: str, expires_ms: int | None, token: str, body: bytes, limit: int
+    ) -> Answer:
+        """Answers the open question of this name and head.
+
+        Returns: OK, DONE if the run has ended or the time is over, STALE if that question is not open, FULL if the
+        inbox holds `limit` messages.
+
+        Raises:
+            RunNotFound: if there is no such run.
+        Redis: provide_input.lua after a read; again if the owner changed in between.
+        """
+        k = self.keys
+        due = "" if expires_ms is None else expires_ms
+        while True:
+            standing = await self.standing(id)
+            keys = (k.run(id), k.inbox(id), k.worker(standing.owner), k.queue(standing.queue), k.inputs, k.questions)
+            args = (self.given_now, id, name, head, due, token, body, standing.owner, limit)
+            answer = Answer((await self._call("provide_input", keys, args))[0])
             if answer is Answer.GONE:
                 raise RunNotFound(f"no run has the id {id!r}")
             if answer is not Answer.RETRY:

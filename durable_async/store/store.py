@@ -89,7 +89,7 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         id = c.id
         keys = [k.run_prefix + id, k.journal_prefix + id, k.inbox_prefix + id, k.timers, k.walks]
         has_parent = bool(c.parent[0]) and c.want not in ("go", "park", "block")
-        counts = f"{len(c.lines)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {int(has_parent)}"
+        counts = f"{len(c.lines)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {len(c.questions)} {int(has_parent)}"
         due = "" if c.due_ms is None else c.due_ms
         packed = pack_flat(c.sets) if c.sets else b""
         args: list[Any] = [
@@ -97,6 +97,10 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         ]  # fmt: skip
         for item in c.lines:
             args += item
+        if c.questions:
+            keys += (k.inputs, k.questions)
+            for question in c.questions:
+                args += question
         if c.children:
             keys += (k.children_prefix + id, k.index)
             for child in c.children:

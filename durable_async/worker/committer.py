@@ -37,6 +37,8 @@ def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str) ->
     elif entry.cancel_child is not None:
         child_id, reason = entry.cancel_child
         commit.walks.append(("c" + child_id, reason.encode()))
+    elif entry.question is not None:
+        commit.questions.append(entry.question)
 
 
 def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:

@@ -24,7 +24,7 @@ SHOP = '''
 import asyncio, os, time
 from dataclasses import dataclass
 from pathlib import Path
-from durable_async import Durable, call_workflow, sleep, step, wait_for_event, workflow
+from durable_async import Durable, call_workflow, sleep, step, wait_for_event, wait_for_input, workflow
 
 HERE = Path(os.environ["SHOP_DIR"])
 
@@ -75,11 +75,15 @@ async def declined(text: str) -> None:
 async def waiting() -> str:
     return await wait_for_event("go")
 
+@workflow
+async def asking(limit: float) -> str | int:
+    return await wait_for_input("size\\n", kind="choice", choices=["S", 3], prompt="Which\\nsize?", timeout=limit)
+
 @workflow(queue="side")
 async def sideways() -> None:
     await sleep(3600)
 
-durable = Durable(workflows=[gated, blocking, twice, double, declined, waiting, sideways])
+durable = Durable(workflows=[gated, blocking, twice, double, declined, waiting, asking, sideways])
 other = durable
 '''
 

@@ -15,13 +15,14 @@ import redis
 from durable_async.store.keys import Keys
 from durable_async.store.scripts import SCRIPTS
 
+from .question_cases import QUESTION_CASES
 from .scheduling import HOUR, NAME, known, record, tick
-from .world import T0, World
+from .world import T0, World, outside
 
 Prepare = Callable[[World], Awaitable[None]]
 NUMBERS = (
     "epoch", "seq", "mail", "taken", "claims", "timer", "grace", "cancel_at", "kids", "retention", "answer", "created",
-    "entry", "owner", "status",
+    "entry", "owner", "status", "inputs",
 )  # fmt: skip
 
 
@@ -151,39 +152,27 @@ async def unblock_into_the_queue(world: World) -> None:
     world.eval("unblock_runs", keys, ("", "", "r", "q"))
 
 
-async def _outside(world: World, method: str, id: str, *args: Any) -> None:
-    """The store reads the standing first; then its script is not sent."""
-    standing = await world.store.standing(id)
-
-    async def known(_: str) -> Any:
-        return standing
-
-    world.store.standing = known  # type: ignore[method-assign]
-    world.caller.is_dry = True
-    await getattr(world.store, method)(id, *args)
-
-
 async def cancel(world: World) -> None:
     await world.start("p")
     parent, _ = world.family()
     parent.commit("park")
-    await _outside(world, "cancel_run", "p", "why", "t", 5)
+    await outside(world, "cancel_run", "p", "why", "t", 5)
 
 
 async def cancel_never_started(world: World) -> None:
     await world.start("p")
     world.claim("A", "p").commit("park", [b"R1"], children=[world.child()])
-    await _outside(world, "cancel_run", "p/c", "why", "t", 5)
+    await outside(world, "cancel_run", "p/c", "why", "t", 5)
 
 
 async def cancel_blocked(world: World) -> None:
     await world.bring("blocked")
-    await _outside(world, "cancel_run", "r", "why", "t", 5)
+    await outside(world, "cancel_run", "r", "why", "t", 5)
 
 
 async def settle_blocked(world: World) -> None:
     await world.bring("blocked")
-    await _outside(world, "settle_run", "r", "terminate", "cancelled", b"why")
+    await outside(world, "settle_run", "r", "terminate", "cancelled", b"why")
 
 
 async def settle(world: World) -> None:
@@ -191,24 +180,24 @@ async def settle(world: World) -> None:
     parent, child = world.family()
     parent.commit("park")
     child.commit("go", [b"R1"], children=[world.child("p/c/x", "p/c")], sets=["timer", T0])
-    await _outside(world, "settle_run", "p/c", "terminate", "cancelled", b"why")
+    await outside(world, "settle_run", "p/c", "terminate", "cancelled", b"why")
 
 
 async def settle_root(world: World) -> None:
     await world.start("p")
     world.family()
     await world.store.cancel_run("p", "why", "t", 0)
-    await _outside(world, "settle_run", "p", "grace", "cancelled", b"why")
+    await outside(world, "settle_run", "p", "grace", "cancelled", b"why")
 
 
 async def event_wakes(world: World) -> None:
     await world.bring("parked")
-    await _outside(world, "send_event", "r", "e", b"x", 10)
+    await outside(world, "send_event", "r", "e", b"x", 10)
 
 
 async def event_nudges(world: World) -> None:
     await world.bring("running")
-    await _outside(world, "send_event", "r", "e", b"x", 10)
+    await outside(world, "send_event", "r", "e", b"x", 10)
 
 
 async def release(world: World) -> None:
@@ -364,6 +353,7 @@ CASES: dict[str, Prepare] = {
         unblock_into_the_queue,
         ack, subscribe, open_client, purge, register, poll_due_schedules, tick_starts, tick_triggers, change,
         change_by_removing,
+        *QUESTION_CASES,
     )
 }  # fmt: skip
 

@@ -83,6 +83,7 @@ async def test_the_grace_timer_of_a_run_that_is_gone_goes(world: World) -> None:
     world.server.zadd(world.keys.timers, {"gr": T0})
     k = world.keys
     keys = [k.run("r"), k.journal("r"), k.inbox("r"), k.timers, k.walks, k.worker(""), k.queue("q"), k.blocked]
+    keys += [k.inputs, k.questions]
     assert world.eval("settle_run", keys, ("", "r", "grace", "cancelled", "", "", "", "", 0, "")) == [Answer.GONE]
     assert world.timers() == {}
 
@@ -117,6 +118,7 @@ async def test_a_worker_that_took_the_run_meanwhile_means_another_look(world: Wo
     await world.bring("running")
     k = world.keys
     keys = [k.run("r"), k.journal("r"), k.inbox("r"), k.timers, k.walks, k.worker("Z"), k.queue("q"), k.blocked]
+    keys += [k.inputs, k.questions]
     before = world.snapshot()
     reply = world.eval("settle_run", keys, ("", "r", "terminate", "cancelled", "", "Z", "", "", 0, ""))
     assert reply == [Answer.RETRY]

@@ -47,6 +47,8 @@ for _, key in ipairs(redis.call('KEYS', base .. '*')) do
 end
 out.timers = redis.call('ZRANGE', base .. 'timers', 0, -1, 'WITHSCORES')
 out.walks = redis.call('HKEYS', base .. 'walks')
+out.questions = redis.call('HKEYS', base .. 'questions')
+out.inputs = redis.call('ZRANGE', base .. 'inputs', 0, -1)
 return cjson.encode(out)
 """
 
@@ -65,6 +67,10 @@ class Look:
     inboxes: dict[str, int]
     timers: dict[str, float]
     walks: list[str]
+    questions: list[str]
+    """Of open questions, run id and name."""
+    inputs: list[str]
+    """The same, from the other key."""
 
     def active(self) -> dict[str, str]:
         """The runs that are not terminal, and what each does."""
@@ -91,6 +97,12 @@ class Look:
                 found.append(f"run {id} is parked with {self.inboxes[id]} messages in its inbox")
             if status in TERMINAL and id in self.inboxes:
                 found.append(f"run {id} is {status} and has an inbox")
+        if sorted(self.questions) != sorted(self.inputs):
+            found.append(f"questions {self.questions} are not the inputs {self.inputs}")
+        for question in self.questions:
+            asker = self.runs.get(question.partition("\n")[0])
+            if asker is None or asker[0] in TERMINAL:
+                found.append(f"a question of {question!r} is open, and its run is over")
         return found
 
     def left(self, keys: Keys, living: str = "") -> list[str]:
@@ -121,4 +133,6 @@ def parse_look(answer: str) -> Look:
         inboxes=out["inboxes"],
         timers={timers[i]: float(timers[i + 1]) for i in range(0, len(timers), 2)},
         walks=list(out["walks"] or []),
+        questions=list(out["questions"] or []),
+        inputs=list(out["inputs"] or []),
     )

@@ -1,13 +1,14 @@
 -- Appends what the owner's run has seen and done, applies its effects, and goes on, parks, blocks or ends it.
--- Slots: after the fixed keys come, if children are created, `children`, `index` and run, journal, queue of
---   each; then run and journal of each awaited child; then, if the run has a parent and ends, the parent's
---   run, inbox, worker stream and queue; or, if it blocks, `blocked`. ARGV from 13 on: the list (letter and value
---   in turn), the children (id, fields, record, delay, and letters: `c` asked for by cleanup, `k` keeps what has
---   completed, `a` is a further attempt), the awaited child ids, the walks (item and value in turn), and with a parent
---   its id and the worker whose stream was declared.
+-- Slots: after the fixed keys come, if it asks or closes questions, `inputs` and `questions`; if children are created,
+--   `children`, `index` and run, journal, queue of each; then run and journal of each awaited child; then, if the run
+--   has a parent and ends, the parent's run, inbox, worker stream and queue; or, if it blocks, `blocked`. ARGV from 13
+--   on: the list (letter and value in turn), the questions (see lib/questions), the children (id, fields, record,
+--   delay, and letters: `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt), the awaited
+--   child ids, the walks (item and value in turn), and with a parent its id and the worker whose stream was declared.
 -- Returns: {OK | PARKED | ENDED, now, messages not taken, waiting clients, worker to nudge} | {FENCED, now}
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
--- Writes: run, journal, inbox, timers, walks, blocked, children, index, queues; the parent's run, inbox, streams.
+-- Writes: run, journal, inbox, timers, walks, blocked, inputs, questions, children, index, queues; the parent's run,
+--   inbox, streams.
 -- Repeat-safe: seq = last gets the stored answer, with the messages not yet taken.
 -- Wakes: new children's queues; the parent.
 local run_key = KEYS[1]
@@ -30,7 +31,8 @@ local page = ARGV[12]
 --- @include "lib/now"
 --- @include "lib/finish"
 
-local n_list, n_new, n_await, n_walks, has_parent = string.match(counts, '(%d+) (%d+) (%d+) (%d+) (%d+)')
+local n_list, n_new, n_await, n_walks, n_asked, has_parent =
+  string.match(counts, '(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
 n_list, n_new, n_await, n_walks = tonumber(n_list), tonumber(n_new), tonumber(n_await), tonumber(n_walks)
 
 local f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'answer', 'mail', 'taken',
@@ -89,7 +91,15 @@ if consumed > 0 or is_lost then put('taken', taken) end
 if f[16] == '1' then put('nudged', '') end
 
 local cancel_at, kids, next_key = tonumber(f[9]) or 0, tonumber(f[12]) or 0, 6
-local family, n_tells = nil, 0
+local asked, family, tells = nil, nil, nil
+if n_asked ~= '0' then
+--- @include "lib/questions"
+  asked = { id = id, run_key = run_key, inputs_key = KEYS[6], questions_key = KEYS[7], write = write_questions }
+  next_key = 8
+  at = read_questions(asked, tonumber(n_asked), at, ARGV)
+  put('inputs', cmsgpack.pack(asked.names))
+  tells = asked.tells
+end
 if n_new > 0 or n_await > 0 then
   -- Included here and not above: most commits have no use for these functions, and making them costs a microsecond.
 --- @include "lib/family"
@@ -98,12 +108,16 @@ if n_new > 0 or n_await > 0 then
   }
   next_key, at = read_family(family, n_new, n_await, next_key, at, KEYS, ARGV)
   family.write = write_family
-  n_tells = #family.tells
+  tells = tells or {}
+  for _, told in ipairs(family.tells) do
+    tells[#tells + 1] = 'C' .. TERMINAL[told[1]] .. told[2] .. '\n' .. told[3]
+  end
   if family.n_listed > 0 then
     kids = kids + family.n_listed
     put('kids', kids)
   end
 end
+local n_tells = tells and #tells or 0
 local walks = {}
 for i = 1, 2 * n_walks do walks[i] = ARGV[at + i] end
 at = at + 2 * n_walks
@@ -171,6 +185,7 @@ end
 -- Nothing wakes a blocked run but a cancel, or who looks into this list.
 if workflow then redis.call('HSET', KEYS[next_key], id, workflow) end
 if family then family.write(family) end
+if asked then asked.write(asked) end
 if n_walks > 0 then redis.call('HSET', walks_key, unpack(walks)) end
 
 local left = {}
@@ -178,8 +193,7 @@ if answer == STATUS.OK then
   for i = consumed + 1, #inbox do left[#left + 1] = inbox[i] end
   -- It goes the way of every other message.
   for i = 1, n_tells do
-    local told = family.tells[i]
-    local message = 'M' .. mail + i .. ' ' .. now .. ' C' .. TERMINAL[told[1]] .. told[2] .. '\n' .. told[3]
+    local message = 'M' .. mail + i .. ' ' .. now .. ' ' .. tells[i]
     redis.call('RPUSH', inbox_key, message)
     left[#left + 1] = message
   end

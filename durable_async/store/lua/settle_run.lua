@@ -2,7 +2,8 @@
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
 -- Returns: {OK, now, waiting clients} | {DONE}: it had ended, or the cause is void | {GONE}
 --   | {RETRY}: the owner changed.
--- Writes: run, journal, inbox, timers, walks, blocked, streams; the parent's run, inbox, streams. A void grace timer.
+-- Writes: run, journal, inbox, timers, walks, blocked, inputs, questions, streams; the parent's run, inbox, streams. A
+--   void grace timer.
 -- Repeat-safe: a second call finds the run terminal; with a token it gets the first answer.
 -- Wakes: the parent; the owner is nudged.
 local run_key = KEYS[1]
@@ -13,6 +14,8 @@ local walks_key = KEYS[5]
 local worker_key = KEYS[6]
 local queue_key = KEYS[7]
 local blocked_key = KEYS[8]
+local inputs_key = KEYS[9]
+local questions_key = KEYS[10]
 local given_now = ARGV[1]
 local id = ARGV[2]
 local cause = ARGV[3]
@@ -25,6 +28,7 @@ local crash_limit = ARGV[9]
 local token = ARGV[10]
 --- @include "lib/now"
 --- @include "lib/ending"
+--- @include "lib/questions"
 
 local run = read_run(run_key)
 if not run or TERMINAL[run.status] then
@@ -53,7 +57,7 @@ if cause == 'poison' and (run.status ~= 'ready' or run.claims < tonumber(crash_l
 
 local parent = nil
 if parent_id ~= '' then
-  parent = { run_key = KEYS[9], inbox_key = KEYS[10], worker_key = KEYS[11], queue_key = KEYS[12],
+  parent = { run_key = KEYS[11], inbox_key = KEYS[12], worker_key = KEYS[13], queue_key = KEYS[14],
     id = parent_id, owner = parent_owner }
 end
 local keys = {
@@ -63,6 +67,12 @@ local keys = {
 local plan = plan_end_from_outside(keys, run, parent)
 local is_blocked = run.status == 'blocked'
 if is_blocked then redis.call('HLEN', blocked_key) end
+local names = {}
+if run.inputs then
+  names = read_names(run.inputs)
+  redis.call('ZCARD', inputs_key)
+  redis.call('HLEN', questions_key)
+end
 local set = {}
 if token ~= '' then set = { 'ended_by', token } end
 if run.kids == 0 then
@@ -78,4 +88,6 @@ else
   redis.call('HSET', walks_key, (cause == 'terminate' and 't' or 'x') .. id, 0)
 end
 if is_blocked then redis.call('HDEL', blocked_key, id) end
+-- The owner closes its questions itself; one that does not end the run has no say any more.
+close_questions(inputs_key, questions_key, id, names)
 return { STATUS.OK, now, run.client }
