@@ -47,7 +47,8 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             name.
         namespace: runs of other namespaces on the same server are invisible.
         codec: how payloads are stored; by default `MsgpackCodec()`.
-        retention: how long an ended root run and its tree stay readable.
+        retention: how long an ended root run and its tree stay readable; `@workflow(retention=)` and
+            `start(retention=)` go before it.
         limits: bounds of sizes, depth and patience.
         lifespan: an async context manager factory that wraps each worker.
         settings: instead of the environment's.
@@ -107,7 +108,9 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             queue: where it runs; by default the workflow's own queue.
             delay: how long it waits before it starts, as a ``timedelta`` or seconds.
             at: when it starts, as an aware datetime; a time that has passed is at once.
-            retention: how long it stays readable after its end.
+            retention: how long it and its tree stay readable after its end; by default what its workflow says, else
+                what this client says. 0 is at once: only clients that wait already get the result. Who joins a run
+                does not change it.
             on_conflict: `join` (default), or `raise` to refuse any id that exists.
 
         Raises:
@@ -139,7 +142,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             version=spec.version,
         )
         await listener.ensure()
-        waiter = listener.waiter(id)
+        waiter = listener.waiter(id, is_start=True)
         reply = await self._session.store.start_run(run)
         is_new = reply[0] == Answer.OK
         if not is_new:

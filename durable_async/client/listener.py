@@ -87,10 +87,13 @@ class Listener:
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._read()), loop.create_task(self._look())]
 
-    def waiter(self, id: str) -> Waiter:
-        """The waiter of a run, shared by all handles of this client."""
+    def waiter(self, id: str, *, is_start: bool = False) -> Waiter:
+        """The waiter of a run, shared by all handles of this client.
+
+        A start that follows may be of a new run: its handle must not get the end of one whose retention is over.
+        """
         waiter = self._waiters.get(id)
-        if waiter is None:
+        if waiter is None or (is_start and waiter.outcome is not None):
             waiter = self._waiters[id] = Waiter(id)
         return waiter
 

@@ -204,7 +204,8 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
         name: the durable identity; by default the function's name.
         queue: where runs are queued unless the call says otherwise.
         version: a label of the code, shown in `RunInfo`.
-        retention: how long an ended root run stays readable; by default the `Durable`'s.
+        retention: how long an ended root run and its tree stay readable; by default the `Durable`'s. Of a child it says
+            nothing: a child is kept as long as its root.
         on_parent_close: `leave` (default) or `cancel`: what becomes of a child made by `start_workflow` when its parent
             ends by itself.
         compensate: a step, a function or a workflow that undoes a completed run. Its *parent* calls it, with the

@@ -127,6 +127,11 @@ async def short_lived(n: int) -> int:
 
 
 @workflow
+async def has_short_lived() -> int:
+    return await call_workflow(short_lived, 1, ref="kid")
+
+
+@workflow
 async def sleeps_long(n: int) -> int:
     await sleep(3600)
     return n

@@ -117,12 +117,53 @@ async def test_v05_retention_of_a_workflow_and_of_a_start_go_before_the_clients(
         assert (await longer.info()).output == 1
 
 
+async def test_v05_first_start_decides_and_zero_is_a_retention(world: World, brief: Durable) -> None:
+    """start(retention=) before the workflow's, before the client's; 0 is not "none"; who joins changes nothing."""
+    async with world.workers(lease=LEASE_S):
+        longer = await brief.start(flows.short_lived, 1, id="l", retention=3600)
+        joined = await brief.start(flows.short_lived, 1, id="l", retention=0)
+        at_once = await world.durable.start(flows.short_lived, 1, id="z", retention=0)
+        none = await brief.start(flows.echo, 1, id="n", retention=None)
+        for handle in (longer, joined, at_once, none):
+            await end(world, handle)
+        await until_gone(world, "z", "n")
+        assert (await longer.info()).output == 1
+
+
+async def test_v05_tree_of_no_retention_is_gone_at_once(world: World) -> None:
+    """The client that started it gets the result, which is pushed; nobody else can."""
+    async with world.workers(lease=LEASE_S):
+        handle = await world.durable.start(flows.family, 2, id="r", retention=0)
+        assert await world.result(handle) == 2
+        await until_gone(world, *family_ids(2))
+        async with Durable(world.url, namespace=world.namespace) as other:
+            with pytest.raises(RunNotFound):
+                await other.run("r").result(timeout=5)
+
+
+async def test_v05_tree_is_kept_as_its_root_says(world: World) -> None:
+    """A child's own workflow says it is kept for a moment; that is for when it is a root."""
+    async with world.workers(lease=LEASE_S):
+        kept = await world.durable.start(flows.has_short_lived, id="k", retention=3600)
+        brief = await world.durable.start(flows.has_short_lived, id="b", retention=SHORT_S)
+        for handle in (kept, brief):
+            await end(world, handle)
+        await until_gone(world, "b", "b/kid")
+        assert (await world.durable.get("k/kid")).output == 1
+        await world.settled()
+        ttls = world.look().keys
+        assert ttls["run:k/kid"] > 3_000_000 and ttls["journal:k/kid"] > 3_000_000
+
+
 async def test_v05_id_is_free_again_after_its_retention(world: World, brief: Durable) -> None:
     async with world.workers(lease=LEASE_S):
-        assert await world.result(await brief.start(flows.family, 1, id="r")) == 1
+        first = await brief.start(flows.family, 1, id="r")
+        assert await world.result(first) == 1
         await until_gone(world, *family_ids(1))
         # Another workflow, which would conflict.
-        assert await world.result(await brief.start(flows.echo, 2, id="r")) == 2
+        second = await brief.start(flows.echo, 2, id="r")
+        assert await world.result(second) == 2
+        assert await world.result(first) == 1
 
 
 async def test_v05_active_runs_are_kept(world: World, brief: Durable) -> None:
