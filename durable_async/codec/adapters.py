@@ -55,8 +55,9 @@ class Adapter:
 _IDENTITY: Final = Adapter(Any, None)
 
 # By identity, not by equality: ``A | B == B | A``, but which is tried first is not the same. The adapter keeps its
-# annotation alive, so an id is never reused while it is a key here.
-_cache: dict[int, Adapter] = {}
+# annotation alive, so an id is never reused while it is a key here. Plain classes, whose equality is identity, are
+# their own keys: `id` is audited, and costs several times a look-up where an audit hook is installed.
+_cache: dict[object, Adapter] = {}
 _CACHE_SIZE: Final = 4096
 
 
@@ -68,7 +69,8 @@ def adapter_for(annotation: Any) -> Adapter:
     Raises:
         TypeError: if the annotation is text, or refers to a name that cannot be resolved.
     """
-    adapter = _cache.get(id(annotation))
+    key: object = annotation if type(annotation) is type else id(annotation)
+    adapter = _cache.get(key)
     if adapter is None:
         if annotation is inspect.Parameter.empty:
             return _IDENTITY
@@ -76,7 +78,7 @@ def adapter_for(annotation: Any) -> Adapter:
         adapter = Adapter(annotation, None if read is readers.identity else read)
         if len(_cache) >= _CACHE_SIZE:  # annotations made anew for each call would fill it for ever
             _cache.clear()
-        _cache[id(annotation)] = adapter
+        _cache[key] = adapter
     return adapter
 
 

@@ -28,6 +28,10 @@ class Codec(ABC):
     here blocks a run.
     """
 
+    unchanging: frozenset[type] = frozenset()
+    """Types whose own instances (not those of subclasses) `decode` gives back as they were: what has just been encoded
+    need not be decoded to know what its readers will have."""
+
     @abstractmethod
     def encode(self, value: object, *, limit: int, what: str = "value") -> bytes:
         """The stored form of `value`.

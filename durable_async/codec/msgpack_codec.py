@@ -36,6 +36,7 @@ class MsgpackCodec(Codec):
     """
 
     __slots__ = ("_custom", "_unpack")
+    unchanging = frozenset({type(None), bool, int, float, str, bytes})
 
     def __init__(self, types: Iterable[CustomType[Any]] = ()) -> None:
         self._custom = by_class(types)

@@ -184,9 +184,9 @@ def ask_cancel(run: Run, child: Child, reason: str) -> None:
 
 def close_children(run: Run) -> None:
     """The run ends: started children that are not to outlive it are cancelled."""
-    reason = _loss(run) if run.is_cancelled else f"parent {run.identity.id} ended"
     if not run.has_children:
         return
+    reason = _loss(run) if run.is_cancelled else f"parent {run.identity.id} ended"
     for child in run.children.by_ref.values():
         if child.on_close == "cancel":
             ask_cancel(run, child, reason)

@@ -63,7 +63,7 @@ async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:
             result = await spec.function()
         data = run.codec.encode(result, limit=run.limits.payload, what="output")
         # An output that its readers could not have is this run's failure, not theirs.
-        run.decode(data, spec.output_type, "output")
+        run.decode(data, spec.output_type, "output", was=result)
     except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever a body raises is its outcome
         if not run.is_cancelled:
             return "failed", pack_error(error_info(error), run.codec)

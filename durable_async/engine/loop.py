@@ -151,6 +151,8 @@ class DeterministicLoop(ReportingLoop):
         Run it as a task once the body is done. Tasks that clean-up code starts are cancelled too. Errors are reported
         to the exception handler.
         """
+        if len(self._tasks) == 1 and self._asyncgens is None:
+            return  # who asks is alone
         me = asyncio.current_task(self)
         while pending := [task for task in self.tasks if task is not me]:
             for task in pending:
@@ -382,12 +384,10 @@ class DeterministicLoop(ReportingLoop):
         while (due := self.next_due()) is not None and due <= to:
             timer = heappop(self._timers)[2]
             timer._scheduled = False
-            if due > self._now:
-                self._now = due
+            self._now = max(self._now, due)
             self._ready.append(timer)
             self._drain()
-        if to > self._now:
-            self._now = to
+        self._now = max(self._now, to)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Purge the heap when most of it is cancelled, or a long run that sets many timeouts would grow for ever."""

@@ -69,7 +69,7 @@ AS_RECORDED: Final = frozenset({Kind.SAGA, Kind.UNDO_FAILED})
 """Kinds that hold errors: a replay takes them as they are, since a traceback is never the same twice."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Message:
     """One inbox message: its number, when it was delivered, and its kind-specific parts."""
 
@@ -88,6 +88,10 @@ class Message:
 
 MAX_TIME_MS: Final = 253_402_300_799_000
 """The end of the year 9999: nothing that the store tells is later."""
+
+
+UNKNOWN: Final = object()
+"""Stands for a value of which only the stored form is at hand."""
 
 
 def parse_message(raw: bytes) -> Message:
@@ -164,7 +168,7 @@ def parse_record(raw: bytes) -> list[Any]:
     return values
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Outcome:
     """How a run ended."""
 

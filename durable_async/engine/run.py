@@ -26,6 +26,7 @@ from durable_async.engine.failures import outcome_of, pack_error
 from durable_async.engine.loop import DeterministicLoop
 from durable_async.engine.records import (
     MAX_TIME_MS,
+    UNKNOWN,
     Entry,
     Kind,
     Message,
@@ -304,6 +305,8 @@ class Run:
         self._pass_timers(now_ms)
 
     def _pass_timers(self, now_ms: int) -> None:
+        if self.loop.next_due() is None:
+            return
         # Time moves only through what is journaled: a record of its own, if timers fire because of it.
         due_ms = self.next_due_ms()
         if due_ms is not None and due_ms <= now_ms and self.outcome is None:
@@ -402,7 +405,7 @@ class Run:
 
     def _cut(self) -> list[Entry]:
         effects = 0
-        for at, entry in enumerate(self._list):
+        for at, entry in enumerate(self._list if len(self._list) > EFFECTS_PER_COMMIT else ()):
             if entry.create is not None or entry.await_child or entry.cancel_child or entry.question:
                 effects += 1
                 if effects > EFFECTS_PER_COMMIT:
@@ -419,8 +422,11 @@ class Run:
         """A sentence a person understands."""
         return describe(self)
 
-    def decode(self, payload: bytes, annotation: Any, what: str) -> Any:
-        """A stored value as its annotated type; the same on the first run and on replay."""
+    def decode(self, payload: bytes, annotation: Any, what: str, was: object = UNKNOWN) -> Any:
+        """A stored value as its annotated type; the same on the first run and on replay. `was` is what has just been
+        encoded, if it has."""
+        if type(was) in self.codec.unchanging:
+            return convert(was, annotation, what)
         try:
             plain = self.codec.decode(payload, limit=2 * self.limits.payload)
         except CorruptPayload as error:

@@ -65,9 +65,12 @@ class StepCall:
     run_id: str
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class RunIdentity:
-    """What a run is, from its record: nothing here changes while it lives."""
+    """What a run is, from its record: nothing here changes while it lives.
+
+    Not frozen, as nothing that is made for every run: that costs a call per field.
+    """
 
     id: str
     root_id: str

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from durable_async.checking import to_ms
 from durable_async.engine.failures import step_error, step_failure
-from durable_async.engine.records import Kind, record
+from durable_async.engine.records import UNKNOWN, Kind, record
 from durable_async.engine.spec import StepCall, StepSpec
 from durable_async.errors import DurableError, PayloadError
 
@@ -78,7 +78,10 @@ class Steps:
 
     def is_busy(self) -> bool:
         """Whether an attempt is to be launched or is running."""
-        return any(not live.is_backing_off for live in self._live.values())
+        for live in self._live.values():  # noqa: SIM110  # asked several times per step; a generator is dear
+            if not live.is_backing_off:
+                return True
+        return False
 
     def backing_off(self) -> list[str]:
         """The names of the steps whose next attempt waits for its time."""
@@ -108,7 +111,7 @@ class Steps:
             return
         run.append(record(Kind.STEP, now_ms, call.identity, call.attempt, duration_ms, 1, data))
         run.advance(now_ms)
-        self._resolve(call.identity, data)
+        self._resolve(call.identity, data, value)
 
     def failed(self, call: StepCall, error: BaseException, now_ms: int, duration_ms: int, spread: float) -> None:
         """Records a failed attempt, or the failure if there will be no other attempt."""
@@ -145,7 +148,7 @@ class Steps:
         run.advance(now_ms)
         self._reject(call.identity, failure, error)
 
-    def _resolve(self, identity: str, data: bytes) -> None:
+    def _resolve(self, identity: str, data: bytes, was: object = UNKNOWN) -> None:
         live = self._live.pop(identity)
         spec = live.call.spec
         if spec.compensate is not None:
@@ -153,7 +156,7 @@ class Steps:
         if live.future.done():
             return
         try:
-            value = self._run.decode(data, spec.output_type, f"result of step {spec.name!r}")
+            value = self._run.decode(data, spec.output_type, f"result of step {spec.name!r}", was)
         except DurableError as error:
             live.future.set_exception(error)
         else:

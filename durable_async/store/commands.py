@@ -15,9 +15,9 @@ LAST_MS: Final = 253_402_300_799_000
 NO_PARENT = ("", "", "")
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, eq=False)
 class NewRun:
-    """A run to be created; what never changes about it."""
+    """A run to be created; what never changes about it. (Frozen it would cost a call per field.)"""
 
     id: str
     workflow: str
@@ -69,8 +69,6 @@ class Claimed:
     """A run taken over: its record, the first page of its journal, and its inbox."""
 
     epoch: int
-    owner: str
-    claims: int
     started_ms: int
     workflow: str
     queue: str
@@ -82,7 +80,6 @@ class Claimed:
     depth: int
     created_ms: int
     version: str | None
-    context: bytes
     retention_ms: int
     """Of the root, and so of the whole tree; -1 if it is kept for ever."""
     journal: list[bytes]
@@ -103,24 +100,22 @@ class Claimed:
 
     @classmethod
     def _from_reply(cls, reply: Sequence[Any]) -> Claimed:
-        epoch, f, journal, length, inbox = reply[1:6]
+        _, epoch, f, journal, length, inbox = reply
+        started, workflow, queue, parent, ref, hint, parent_queue, attempt, depth, created, version, _, kept = f[8:21]
         return cls(
             epoch=epoch,
-            owner=_text(f[4]),
-            claims=int(f[5] or 0),
-            started_ms=_time_ms(f[8]),
-            workflow=_text(f[9]),
-            queue=_text(f[10]),
-            parent=_text(f[11]),
-            ref=_text(f[12]),
-            hint=_text(f[13]),
-            parent_queue=_text(f[14]),
-            attempt=int(f[15] or 1),
-            depth=int(f[16] or 0),
-            created_ms=_time_ms(f[17]),
-            version=None if f[18] is None else _text(f[18]),
-            context=f[19] or b"",
-            retention_ms=int(f[20] or -1),
+            started_ms=_time_ms(started),
+            workflow=_text(workflow),
+            queue=_text(queue),
+            parent=parent.decode() if parent else "",
+            ref=ref.decode() if ref else "",
+            hint=hint.decode() if hint else "",
+            parent_queue=parent_queue.decode() if parent_queue else "",
+            attempt=int(attempt) if attempt else 1,
+            depth=int(depth) if depth else 0,
+            created_ms=_time_ms(created),
+            version=None if version is None else version.decode(),
+            retention_ms=int(kept) if kept else -1,
             journal=journal,
             journal_length=length,
             inbox=inbox,

@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from durable_async.codec import Codec
 from durable_async.engine.records import Turn, Want
@@ -32,6 +32,8 @@ from durable_async.worker.resident import Held, Resident, Residents
 from durable_async.worker.steps import StepRunner
 
 log = logging.getLogger("durable_async.worker")
+
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ class Runner:
         resident = Resident(held.run_id, run, claimed, nonce, held)
         self.residents.add(resident)
         inbox = claimed.inbox
-        moved = self._move(resident, lambda: begin_run(run, claimed))
+        moved = self._move(resident, begin_run, run, claimed)
         claimed.journal = claimed.inbox = []  # a parked run is to be small
         if moved:
             self._feed(resident, inbox)
@@ -99,15 +101,15 @@ class Runner:
         self._judge_deferred(resident)
 
     def _feed(self, resident: Resident, inbox: list[bytes]) -> None:
-        if inbox and not self._move(resident, lambda: resident.run.feed_messages(inbox)):
+        if inbox and not self._move(resident, resident.run.feed_messages, inbox):
             return
-        if self._move(resident, lambda: resident.run.tick(self.clock.now_ms())):
+        if self._move(resident, resident.run.tick, self.clock.now_ms()):
             self.advance(resident)
 
-    def _move(self, resident: Resident, move: Callable[[], None]) -> bool:
+    def _move(self, resident: Resident, move: Callable[[*Ts], None], *args: *Ts) -> bool:
         """Lets a run go on; one whose code or data cannot is blocked, never failed: it goes on once they are mended."""
         try:
-            move()
+            move(*args)
             if resident.run.corrupt is not None:
                 raise resident.run.corrupt
         except Exception as error:  # noqa: BLE001  # one run's trouble is not the worker's; it is logged
@@ -196,10 +198,9 @@ class Runner:
             return
         now_ms, run = self.clock.now_ms(), resident.run
         if error is None:
-            moved = self._move(resident, lambda: run.step_returned(call, value, now_ms, duration_ms))
+            moved = self._move(resident, run.step_returned, call, value, now_ms, duration_ms)
         else:
-            failure, spread = error, random.random()
-            moved = self._move(resident, lambda: run.step_failed(call, failure, now_ms, duration_ms, spread))
+            moved = self._move(resident, run.step_failed, call, error, now_ms, duration_ms, random.random())
         if moved:
             self.advance(resident)
 

@@ -63,10 +63,13 @@ class StepRunner:
         error: BaseException | None = None
         step_run_id.set(call.run_id)
         try:
-            if call.spec.timeout is None:
-                value = await self._function(call)
-            else:
+            spec = call.spec
+            if spec.timeout is not None:
                 value = await self._bounded(call)
+            elif spec.is_async:
+                value = await spec.function(*call.args, **call.kwargs)
+            else:
+                value = await self._in_pool(call)
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -81,9 +84,7 @@ class StepRunner:
             del resident.tasks[call.identity]
             self._on_done(resident, call, value, error, int((monotonic() - started) * 1000))
 
-    async def _function(self, call: StepCall) -> Any:
-        if call.spec.is_async:
-            return await call.spec.function(*call.args, **call.kwargs)
+    async def _in_pool(self, call: StepCall) -> Any:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="durable-step")
         return await asyncio.get_running_loop().run_in_executor(
@@ -95,7 +96,9 @@ class StepRunner:
         scope = asyncio.timeout(seconds)
         try:
             async with scope:
-                return await self._function(call)
+                if call.spec.is_async:
+                    return await call.spec.function(*call.args, **call.kwargs)
+                return await self._in_pool(call)
         except TimeoutError:
             if scope.expired():
                 raise StepTimeout(f"step {call.spec.name!r} took longer than {seconds} s") from None
