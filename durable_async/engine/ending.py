@@ -16,7 +16,8 @@ MAX_THROWS: Final = 100
 """How often a coroutine may go on awaiting before it is given up."""
 
 _immortal: list[object] = []
-"""What refused to end. Freeing a suspended coroutine runs it again and prints an error: they are kept instead."""
+"""What refused to end. Freeing a suspended coroutine runs it again, and what swallows everything then spins: they are
+kept instead."""
 
 
 class Abandoned(ControlFlow):
@@ -37,6 +38,16 @@ def end_coroutine(coroutine: Any) -> None:
         except BaseException:  # noqa: BLE001  # it is over: returned, or let this or an error of its own pass
             return
     _immortal.append(coroutine)
+    _leak(coroutine)
+
+
+def _leak(kept: object) -> None:
+    """Counts a reference that nobody holds: a process that ends frees what modules hold, and would not end."""
+    try:
+        import ctypes
+    except ImportError:  # an interpreter built without it
+        return
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
 def end_generator(generator: AsyncGenerator[Any, Any]) -> None:

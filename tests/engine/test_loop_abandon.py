@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
@@ -112,6 +113,27 @@ def test_code_that_swallows_everything_cannot_spin() -> None:
     loop.abandon()
     assert count == ending.MAX_THROWS
     assert len(ending._immortal) == kept + 1  # kept, because freeing it would run it again and print an error
+
+
+def test_a_process_that_has_kept_such_code_ends() -> None:
+    program = """
+import asyncio
+from durable_async.engine.loop import DeterministicLoop
+
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(1)
+        except BaseException:
+            pass
+
+loop = DeterministicLoop()
+loop.create_task(stubborn())
+loop.run_ready()
+loop.abandon()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, check=True)
+    assert (ended.stdout, ended.stderr) == (b"", b"")
 
 
 def test_finally_blocks_run_in_their_own_context_task_and_loop() -> None:
