@@ -94,9 +94,7 @@ class Story:
 
 
 def claimed(journal: list[bytes]) -> Claimed:
-    return Claimed(
-        1, "", 0, 1_000, "w", "default", "", "", "", "", 1, 0, 1_000, None, b"", -1, journal, len(journal), []
-    )
+    return Claimed(1, 1_000, "w", "default", "", "", "", "", 1, 0, 1_000, None, -1, journal, len(journal), [])
 
 
 def marks(journal: list[bytes]) -> int:
