@@ -143,6 +143,8 @@ class Commit:
     """What is asked or closed: letter, name, head and rest; see lib/questions.lua."""
     parent: tuple[str, str, str] = NO_PARENT
     """The parent's id, the worker hinted at, and its queue."""
+    seen: int = 0
+    """Number of the last message that the owner has been told: what it has is not answered again."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -91,9 +91,9 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         has_parent = bool(c.parent[0]) and c.want not in ("go", "park", "block")
         counts = f"{len(c.lines)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {len(c.questions)} {int(has_parent)}"
         due = "" if c.due_ms is None else c.due_ms
-        packed = pack_flat(c.sets) if c.sets else b""
+        packed, page = pack_flat(c.sets) if c.sets else b"", f"{PAGE} {c.seen}"
         args: list[Any] = [
-            self.given_now, id, c.epoch, c.nonce, c.seq, c.entry, c.want, due, packed, c.payload, counts, PAGE
+            self.given_now, id, c.epoch, c.nonce, c.seq, c.entry, c.want, due, packed, c.payload, counts, page
         ]  # fmt: skip
         for item in c.lines:
             args += item

@@ -21,6 +21,7 @@ def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
         payload=turn.payload,
         due_ms=turn.due_ms,
         sets=turn.sets,
+        seen=resident.run.fed,
         parent=(claimed.parent, claimed.hint, claimed.parent_queue) if claimed.parent else NO_PARENT,
     )
     for entry in turn.entries:

@@ -16,23 +16,24 @@ local crash_limit = ARGV[4]
 local page = ARGV[5]
 --- @include "lib/now"
 --- @include "lib/gates"
+--- @include "lib/page"
 
 local is_paused = read_gates(gates_key)
 local now = now_ms(given_now)
 local replies, writes = { now }, {}
-local limit, last = tonumber(crash_limit), tonumber(page) - 1
+local limit, count = tonumber(crash_limit), tonumber(page)
 -- Lua writes larger numbers with an exponent.
 local MAX_EPOCH = 1e14
 
 -- The pages of a run that is claimed or poisoned; an error if one of its keys is damaged.
 local function read_pages(reply, epoch, f, journal_key, inbox_key)
-  local journal = redis.pcall('LRANGE', journal_key, 0, last)
+  local journal, is_cut = read_page(journal_key, 0, count)
   if journal.err then return { STATUS.CORRUPT, journal.err } end
   local length = #journal
-  if length > last then length = redis.call('LLEN', journal_key) end
+  if is_cut then length = redis.call('LLEN', journal_key) end
   local inbox = {}
   if (tonumber(f[7]) or 0) > (tonumber(f[8]) or 0) then
-    inbox = redis.pcall('LRANGE', inbox_key, 0, last)
+    inbox = read_page(inbox_key, 0, count)
     if inbox.err then return { STATUS.CORRUPT, inbox.err } end
   end
   reply[2], reply[3], reply[4], reply[5], reply[6] = epoch, f, journal, length, inbox

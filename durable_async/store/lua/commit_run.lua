@@ -5,11 +5,11 @@
 --   on: the list (letter and value in turn), the questions (see lib/questions), the children (id, fields, record,
 --   delay, and letters: `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt), the awaited
 --   child ids, the walks (item and value in turn), and with a parent its id and the worker whose stream was declared.
--- Returns: {OK | PARKED | ENDED, now, messages not taken, waiting clients, worker to nudge} | {FENCED, now}
+-- Returns: {OK | PARKED | ENDED, now, unseen messages, waiting clients, worker to nudge} | {FENCED, now}
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
 -- Writes: run, journal, inbox, timers, walks, blocked, inputs, questions, children, index, queues; the parent's run,
 --   inbox, streams.
--- Repeat-safe: seq = last gets the stored answer, with the messages not yet taken.
+-- Repeat-safe: seq = last gets the stored answer, with the messages that the owner has not seen.
 -- Wakes: new children's queues; the parent.
 local run_key = KEYS[1]
 local journal_key = KEYS[2]
@@ -41,12 +41,24 @@ local mail, taken = tonumber(f[7]) or 0, math.max(tonumber(f[8]) or 0, 0)
 local clients = f[15] or ''
 local now = now_ms(given_now)
 
+-- What waits in the inbox is answered from the first message on that the owner has not been told: what it has been told
+-- is in its memory, or gone with it, and then a claim begins anew. Made here and not above: most commits find none.
+local read_unseen = nil
+if mail > taken then
+--- @include "lib/page"
+  read_unseen = function(told, at_least)
+    local count, seen = string.match(page, '(%d+) (%d+)')
+    return read_page(inbox_key, math.max(at_least, tonumber(seen) - told), tonumber(count))
+  end
+end
+
 -- A stale owner (reaped, released, or of a time the server has lost) changes nothing.
 if not f[1] or f[2] ~= epoch or f[3] ~= nonce then return { STATUS.FENCED, now } end
 if f[4] == seq then
   -- The reply to this very commit was lost: the stored answer, never a second look at park or end.
   local rest = {}
-  if f[6] == tostring(STATUS.OK) and mail > taken then rest = redis.call('LRANGE', inbox_key, 0, tonumber(page) - 1) end
+  if f[6] == tostring(STATUS.OK) and read_unseen then rest = read_unseen(taken, 0) end
+  if rest.err then return rest end
   return { tonumber(f[6]), now, rest, clients, '' }
 end
 -- A request that arrives after its own retry, a copy that is not the journal's, or a run that somebody else has ended.
@@ -61,9 +73,9 @@ for i = 13, at, 2 do
   if ARGV[i] ~= 'R' then n_messages = n_messages + 1 end
 end
 local inbox, lines, consumed = {}, {}, 0
-if mail > taken then inbox = redis.call('LRANGE', inbox_key, 0, n_messages + tonumber(page) - 1) end
+if mail > taken and n_messages > 0 then inbox = redis.call('LRANGE', inbox_key, 0, n_messages - 1) end
 -- Counted and not there: the list was deleted by hand. Waiting for what will not come, it would neither park nor end.
-local is_lost = mail > taken and #inbox == 0
+local is_lost = mail > taken and #inbox == 0 and redis.call('LLEN', inbox_key) == 0
 if is_lost then taken = mail end
 for i = 13, at, 2 do
   local value = ARGV[i + 1]
@@ -75,6 +87,11 @@ for i = 13, at, 2 do
     if not message or string.sub(message, 1, #value) ~= value then return { STATUS.FENCED, now } end
     if ARGV[i] == 'T' then lines[#lines + 1] = message end
   end
+end
+local left, is_cut = {}, false
+if mail > taken + consumed then
+  left, is_cut = read_unseen(taken, consumed)
+  if left.err then return left end
 end
 taken = taken + consumed
 
@@ -188,14 +205,14 @@ if family then family.write(family) end
 if asked then asked.write(asked) end
 if n_walks > 0 then redis.call('HSET', walks_key, unpack(walks)) end
 
-local left = {}
 if answer == STATUS.OK then
-  for i = consumed + 1, #inbox do left[#left + 1] = inbox[i] end
-  -- It goes the way of every other message.
+  -- It goes the way of every other message, and behind them: with a gap before it, the owner would take the wrong one.
   for i = 1, n_tells do
     local message = 'M' .. mail + i .. ' ' .. now .. ' ' .. tells[i]
     redis.call('RPUSH', inbox_key, message)
-    left[#left + 1] = message
+    if not is_cut then left[#left + 1] = message end
   end
+else
+  left = {}
 end
 return { answer, now, left, clients, plan and plan.elsewhere or '' }

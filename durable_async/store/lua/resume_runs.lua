@@ -12,6 +12,7 @@ local given_now = ARGV[1]
 local page = ARGV[2]
 --- @include "lib/now"
 --- @include "lib/gates"
+--- @include "lib/page"
 
 local is_paused = read_gates(gates_key)
 local now = now_ms(given_now)
@@ -38,7 +39,7 @@ for i = 1, (#KEYS - 1) / 2 do
   else
     local inbox = {}
     if (tonumber(f[6]) or 0) > (tonumber(f[7]) or 0) then
-      inbox = redis.pcall('LRANGE', inbox_key, 0, tonumber(page) - 1)
+      inbox = read_page(inbox_key, 0, tonumber(page))
     end
     if inbox.err then
       reply = { STATUS.CORRUPT, inbox.err }
