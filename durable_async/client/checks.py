@@ -64,6 +64,27 @@ def delay_ms(delay: Duration | None, at: datetime | None) -> int:
     return to_ms(max(0.0, (check_moment(at, "at") - datetime.now(UTC)).total_seconds()), "at")
 
 
+HIGHEST_PRIORITY: Final = 10
+
+
+def check_priority(priority: object) -> int:
+    """A whole number from -10 to 10; None is 0.
+
+    Raises:
+        ValueError: if it is out of range.
+        TypeError: if it is no int.
+    """
+    if priority is None:
+        return 0
+    if type(priority) is not int:
+        raise TypeError(f"priority must be an int, not {type(priority).__name__}")
+    if not -HIGHEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        raise ValueError(
+            f"priority must be a number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, got {brief(priority)}"
+        )
+    return priority
+
+
 def statuses(status: Any) -> frozenset[Status] | None:
     """One status or several; None for all.
 

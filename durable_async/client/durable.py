@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from durable_async.checking import brief, check_label, check_name, check_queue, check_reason, check_run_id, to_ms
-from durable_async.client.checks import CONFLICTS, check_filter, check_moment, delay_ms, statuses
+from durable_async.client.checks import CONFLICTS, check_filter, check_moment, check_priority, delay_ms, statuses
 from durable_async.client.handle import Handle
 from durable_async.client.inputs import Inputs
 from durable_async.client.operating import Operating
@@ -23,6 +23,7 @@ from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import RunNotWaiting, WorkflowIdConflict
 from durable_async.shapes import HistoryEvent, Page, RunInfo, RunTree
 from durable_async.store.commands import NewRun
+from durable_async.store.keys import lane_of
 from durable_async.store.status import Answer
 from durable_async.types import Duration
 from durable_async.workflow.definitions import Workflow
@@ -70,6 +71,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
         queue: str | None = None,
         delay: Duration | None = None,
         at: datetime | None = None,
+        priority: int | None = None,
         retention: Duration | None = None,
         on_conflict: str = "join",
     ) -> Handle[OutputT]: ...
@@ -83,6 +85,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
         queue: str | None = None,
         delay: Duration | None = None,
         at: datetime | None = None,
+        priority: int | None = None,
         retention: Duration | None = None,
         on_conflict: str = "join",
     ) -> Handle[Any]: ...
@@ -95,6 +98,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
         queue: str | None = None,
         delay: Duration | None = None,
         at: datetime | None = None,
+        priority: int | None = None,
         retention: Duration | None = None,
         on_conflict: str = "join",
     ) -> Handle[Any]:
@@ -108,6 +112,8 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             queue: where it runs; by default the workflow's own queue.
             delay: how long it waits before it starts, as a ``timedelta`` or seconds.
             at: when it starts, as an aware datetime; a time that has passed is at once.
+            priority: from -10 to 10; of the runs of its queue that wait to be taken, those with a higher one come
+                first. By default 0. Its children have it too, also in other queues.
             retention: how long it and its tree stay readable after its end; by default what its workflow says, else
                 what this client says. 0 is at once: only clients that wait already get the result. Who joins a run
                 does not change it.
@@ -132,7 +138,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
         run = NewRun(
             id=id,
             workflow=spec.name,
-            queue=check_queue(queue) if queue is not None else spec.queue,
+            queue=lane_of(check_queue(queue) if queue is not None else spec.queue, check_priority(priority)),
             digest=digest,
             start=start_record(payload),
             retention_ms=self._retention_ms if keep is None else to_ms(keep, "retention"),

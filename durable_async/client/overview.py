@@ -13,6 +13,7 @@ import orjson
 from durable_async.shapes import QueueInfo, WorkerInfo
 from durable_async.store.base import WRONGTYPE, text_of
 from durable_async.store.gather import gather_calls
+from durable_async.store.keys import queue_of
 from durable_async.store.store import Store
 
 log = logging.getLogger("durable_async.client")
@@ -92,7 +93,7 @@ class Overview:
                 self.store.caller, commands, deadline_s=self.store.deadline_s, passes=WRONGTYPE
             ):
                 if not isinstance(row, Exception) and row[0] is not None:
-                    self._count(text_of(row[0]), text_of(row[1]), text_of(row[2]))
+                    self._count(text_of(row[0]), queue_of(text_of(row[1])), text_of(row[2]))
 
     def _count(self, status: str, queue: str, entry: str) -> None:
         if status == "ready":

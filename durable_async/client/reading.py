@@ -23,6 +23,7 @@ from durable_async.errors import (
     WorkflowDepthExceeded,
 )
 from durable_async.shapes import HistoryEvent, RunInfo
+from durable_async.store.keys import queue_of
 from durable_async.types import Status
 
 FIELDS: Final = (
@@ -82,7 +83,7 @@ def run_info(
     return RunInfo(
         id=id,
         workflow=workflow,
-        queue=_text(f["queue"]),
+        queue=queue_of(_text(f["queue"])),
         status=status,
         input=given,
         output=output,

@@ -22,6 +22,7 @@ class NewRun:
     id: str
     workflow: str
     queue: str
+    """Its lane: with a colon and a priority, unless that is 0."""
     digest: bytes
     start: bytes
     """The first line of its journal."""
@@ -38,7 +39,8 @@ class NewRun:
     depth: int = 0
     notify: bool = False
     mode: str = ""
-    """Of a child: letters; `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt."""
+    """Of a child: letters; `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt,
+    `v` has a priority."""
     attempt: int = 1
     token: str = ""
     """Whose start it is, if the caller must know: a repeat after a lost reply gets the first answer."""

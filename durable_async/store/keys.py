@@ -95,6 +95,22 @@ class Keys:
         return (*lists, self.inputs, self.questions, self.workers, self.beats, self.meta)
 
 
+def lane_of(queue: str, priority: int) -> str:
+    """A queue's runs of one priority, which have a stream of their own: the queue itself for 0."""
+    return f"{queue}:{priority}" if priority else queue
+
+
+def queue_of(lane: str) -> str:
+    """The queue of a lane, as users know it: the name of a queue holds no colon."""
+    return lane.partition(":")[0]
+
+
+def priority_of(lane: str) -> int:
+    """The priority of a lane; 0 if it says none of ours."""
+    text = lane.partition(":")[2]
+    return int(text) if text.removeprefix("-").isdigit() and len(text) < 4 else 0
+
+
 def partition_of(id: str, partitions: int) -> int:
     """The partition of a run: its root's, so that a tree stays together."""
     return crc32(id.partition("/")[0].encode()) % partitions if partitions > 1 else 0

@@ -50,7 +50,9 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         Redis: start_run.lua.
         """
         k = self.keys
-        keys = (k.run_prefix + run.id, k.journal_prefix + run.id, k.queue_prefix + run.queue, k.timers, k.index)
+        keys = [k.run_prefix + run.id, k.journal_prefix + run.id, k.queue_prefix + run.queue, k.timers, k.index]
+        if ":" in run.queue:
+            keys.append(k.gates)
         args = (self.given_now, run.id, run.fields(), run.start, run.delay_ms, run.token)
         reply: list[Any] = await self.caller.call(_start.call(keys, args), deadline_s=self.deadline_s)
         return reply
@@ -106,6 +108,8 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
             for child in c.children:
                 keys += (k.run_prefix + child.id, k.journal_prefix + child.id, k.queue_prefix + child.queue)
                 args += (child.id, child.fields(), child.start, child.delay_ms, child.mode)
+                if "v" in child.mode:
+                    keys.append(k.gates)
         for child_id in c.awaits:
             keys += (k.run_prefix + child_id, k.journal_prefix + child_id)
             args.append(child_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from durable_async.engine.records import Entry, NewChild, Turn, start_record
 from durable_async.store.commands import NO_PARENT, Commit, NewRun
+from durable_async.store.keys import lane_of, priority_of
 from durable_async.worker.resident import Resident
 
 
@@ -43,10 +44,12 @@ def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str) ->
 
 
 def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
+    # A child is as urgent as its parent: in a queue of its own it would hold that up.
+    priority = priority_of(resident.claimed.queue)
     return NewRun(
         id=child.id,
         workflow=child.workflow,
-        queue=child.queue,
+        queue=lane_of(child.queue, priority),
         digest=child.digest,
         start=start_record(child.payload),
         retention_ms=resident.claimed.retention_ms,  # a tree is kept and goes as a whole
@@ -57,6 +60,6 @@ def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
         parent_queue=resident.claimed.queue,
         depth=child.depth,
         notify=child.notify,
-        mode=child.mode,
+        mode=child.mode + "v" if priority else child.mode,
         attempt=child.attempt,
     )

@@ -26,6 +26,8 @@ PAUSE_S = 0.2
 ROUSE_S = 0.02
 """Between two tries to end a blocking read."""
 
+Plan = Sequence[Sequence[str]]
+"""The keys of streams, level by level: those of the first are read first."""
 Take = Callable[[str, list[tuple[str, str, str]]], None]
 
 
@@ -44,7 +46,7 @@ class StreamReader:
     Args:
         transport: a connection of its own, with a reply timeout of `READ_TIMEOUT_S`.
         consumer: this worker's id.
-        stream_keys: tells what to read now; nothing, while all queues are paused.
+        plan: tells which streams to read now, those to be read first in front; none, while all queues are paused.
         room: how many entries may be read now.
         wait_for_room: waits until that may have changed.
         take: gets the entries of one stream: `(entry id, kind, run id)`.
@@ -55,7 +57,7 @@ class StreamReader:
         self,
         transport: Transport,
         consumer: str,
-        stream_keys: Callable[[], Sequence[str]],
+        plan: Callable[[], Plan],
         *,
         room: Callable[[], int],
         wait_for_room: Callable[[], Any],
@@ -64,9 +66,9 @@ class StreamReader:
     ) -> None:
         self._transport = transport
         self._consumer = consumer
-        self._stream_keys = stream_keys
-        self._reading: Sequence[str] | None = None
-        """What the read under way was told to read."""
+        self._plan = plan
+        self._reading: Plan | None = None
+        """The plan of the read under way."""
         self._turn = 0
         self._client_id = 0
         self._room = room
@@ -82,17 +84,17 @@ class StreamReader:
         self._transport.on_reconnect.append(self._ask_id)
         self._ask_id()
         while not self.is_stopping:
-            room, keys = self._room(), self._stream_keys()
-            if room <= 0 or not keys:
-                if not keys:
+            room, plan = self._room(), self._plan()
+            if room <= 0 or not plan:
+                if not plan:
                     self.looks.note(has_found=False)
                 await self._wait_for_room()
                 # One more turn of the loop: the slots of a whole tick are refilled by one read.
                 await asyncio.sleep(0)
                 continue
             try:
-                self._reading = keys
-                await self._read(room, keys)
+                self._reading = plan
+                await self._read(room, plan)
             except ServerError as error:
                 await self._server_error(error)
             except ConnectionLost:
@@ -106,7 +108,7 @@ class StreamReader:
 
     async def rouse(self, transport: Transport) -> None:
         """Ends, over another connection, a blocking read of other streams than are to be read now."""
-        while self._reading is not None and self._reading != self._stream_keys() and self._client_id:
+        while self._reading is not None and self._reading != self._plan() and self._client_id:
             try:
                 await transport.call("CLIENT", "UNBLOCK", self._client_id)
             except (ServerError, ConnectionLost):
@@ -120,27 +122,45 @@ class StreamReader:
 
         self._transport.submit(("CLIENT", "ID"), told)
 
-    async def _read(self, room: int, stream_keys: Sequence[str]) -> None:
-        # Streams read last would starve if a read always stopped early.
-        at = self._turn % len(stream_keys)
-        keys = [*stream_keys[at:], *stream_keys[:at]]
-        count = max(1, room // len(keys))
+    async def _read(self, room: int, plan: Plan) -> None:
+        if len(plan) == 1:
+            # Streams read last would starve if a read always stopped early.
+            at = self._turn % len(plan[0])
+            keys = [*plan[0][at:], *plan[0][:at]]
+            has_found = await self._read_streams(keys, max(1, room // len(keys)), is_blocking=True)
+        else:
+            has_found = await self._read_levels(room, plan)
+        self._turn += has_found
+        self.looks.note(has_found=has_found)
+
+    async def _read_levels(self, room: int, plan: Plan) -> bool:
+        """Takes from a level only what those before it leave room for."""
+        has_found = False
+        for keys in plan:
+            at = self._turn % len(keys)
+            if await self._read_streams([*keys[at:], *keys[:at]], max(1, room // len(keys)), is_blocking=False):
+                has_found, room = True, self._room()
+                if room <= 0:
+                    break
+        if has_found:
+            return True
+        # One of each at most: should several have come by now, the best is the first in the answer.
+        return await self._read_streams([key for keys in plan for key in keys], 1, is_blocking=True)
+
+    async def _read_streams(self, keys: Sequence[str], count: int, *, is_blocking: bool) -> bool:
+        block = ("BLOCK", self.block_ms) if is_blocking else ()
         reply = await self._transport.call(
-            "XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, "BLOCK", self.block_ms, "STREAMS",
-            *keys, *[">"] * len(keys),
-        )  # fmt: skip
-        self.looks.note(has_found=bool(reply))
-        if not reply:
-            return
-        for key, entries in reply:
+            "XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, *block, "STREAMS", *keys, *[">"] * len(keys)
+        )
+        for key, entries in reply or ():
             self._take(key.decode(), [parse_entry(e) for e in entries])
-        self._turn += 1
+        return bool(reply)
 
     async def _server_error(self, error: ServerError) -> None:
         if error.code in ("NOGROUP", "UNBLOCKED"):
             await asyncio.sleep(PAUSE_S)
             # A worker that leaves has removed its own stream: made anew, it would stay for ever.
-            for key in () if self.is_stopping else self._stream_keys():
+            for key in () if self.is_stopping else [key for level in self._plan() for key in level]:
                 try:
                     await ensure_group(self._transport, key)
                 except (ServerError, ConnectionLost) as again:

@@ -1,14 +1,20 @@
-"""What stands in the way of this worker's queues, and so which streams it reads.
+"""What stands in the way of this worker's queues, and so which streams it reads, in which order.
 
-It is told by every look at the timers, and at once by a script that refuses a run. What it believes decides only what
-is read: whether a run may be taken is decided by the script that takes it.
+A queue has a stream for each priority that was ever asked for, its lanes; the queue's own is that of priority 0. It is
+told by every look at the timers, and at once by a script that refuses a run. What it believes decides only what is
+read: whether a run may be taken is decided by the script that takes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 
-from durable_async.store.keys import Keys
+from durable_async.store.keys import Keys, priority_of, queue_of
+from durable_async.store.store import Store
+from durable_async.store.transport_base import Transport
+from durable_async.worker.background import Background
+from durable_async.worker.consumer import Plan, StreamReader, ensure_group
 
 
 class Gates:
@@ -23,18 +29,60 @@ class Gates:
         self._keys = keys
         self._queues = queues
         self._fields: Mapping[str, str] = {}
-        self.streams = [keys.queue(queue) for queue in queues]
-        """The keys of the streams to be read now."""
-        self.on_change: Callable[[], None] = lambda: None
+        self.lanes: list[str] = list(queues)
+        """Every lane of every queue whose stream is there, also of those that are paused."""
+        self.plan: Plan = [[keys.queue(queue) for queue in queues]]
+        """What is to be read now."""
+        self._transport: Transport | None = None
+        self._reader: StreamReader | None = None
+
+    async def start(self, store: Store, transport: Transport) -> None:
+        """Before anything is read. Repeat-safe.
+
+        Raises:
+            ServerError, ConnectionLost: if the store could not be asked.
+        """
+        self._transport = transport
+        fields = await store.gates()
+        await self._open(self._new_lanes(fields), transport)
+        self.learn(fields)
+
+    def attach(self, reader: StreamReader, room: asyncio.Event, background: Background) -> None:
+        """Whom to tell when there is something else to be read."""
+        self._reader, self._room, self._background = reader, room, background
 
     def learn(self, fields: Mapping[str, str]) -> None:
         """What the store says now."""
         self._fields = fields
-        streams = [self._keys.queue(queue) for queue in self._queues if f"p{queue}" not in fields]
-        if streams != self.streams:
-            self.streams = streams
-            self.on_change()
+        if self._transport is not None and (lanes := self._new_lanes(fields)):
+            self._background.spawn(self._open(lanes, self._transport))
+        self._make_plan()
 
     def shut(self, queue: str) -> None:
         """A run of this queue was refused, since it is paused."""
-        self.learn({**self._fields, f"p{queue}": ""})
+        self._fields = {**self._fields, f"p{queue}": ""}
+        self._make_plan()
+
+    def _make_plan(self) -> None:
+        levels: dict[int, list[str]] = {}
+        for lane in self.lanes:
+            if f"p{queue_of(lane)}" not in self._fields:
+                levels.setdefault(priority_of(lane), []).append(self._keys.queue(lane))
+        plan = [levels[priority] for priority in sorted(levels, reverse=True)]
+        if plan != self.plan:
+            self.plan = plan
+            if self._reader is not None and self._transport is not None:
+                # Who waits for room waits for something to read, too.
+                self._room.set()
+                self._background.spawn(self._reader.rouse(self._transport))
+
+    def _new_lanes(self, fields: Mapping[str, str]) -> list[str]:
+        found = [name[1:] for name in fields if name[:1] == "v"]
+        return [lane for lane in found if queue_of(lane) in self._queues and lane not in self.lanes]
+
+    async def _open(self, lanes: Sequence[str], transport: Transport) -> None:
+        for lane in lanes:
+            await ensure_group(transport, self._keys.queue(lane))
+            if lane not in self.lanes:
+                self.lanes.append(lane)
+        self._make_plan()

@@ -17,6 +17,7 @@ from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import CorruptPayload
 from durable_async.store.commands import Claimed
 from durable_async.store.errors import ServerError
+from durable_async.store.keys import queue_of
 from durable_async.store.status import Answer
 from durable_async.store.store import Store
 from durable_async.worker.background import Background
@@ -234,7 +235,7 @@ class Intake:
         # Its queue will not be read from here on, so it stays there: also for the other workers, each of which meets at
         # most what it had read.
         self.slots.free()
-        self.on_paused(queue)
+        self.on_paused(queue_of(queue))
         self._background.spawn(self.give_back(held))
 
     def _unknown(self, held: Held, claimed: Claimed) -> None:

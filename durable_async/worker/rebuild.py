@@ -6,6 +6,7 @@ from durable_async.engine.run import Run
 from durable_async.engine.spec import RunIdentity
 from durable_async.errors import CorruptPayload
 from durable_async.store.commands import Claimed
+from durable_async.store.keys import queue_of
 from durable_async.store.store import PAGE, Store
 
 
@@ -16,7 +17,7 @@ def identity_of(id: str, claimed: Claimed) -> RunIdentity:
         root_id=id.partition("/")[0],
         parent_id=claimed.parent or None,
         ref=claimed.ref or None,
-        queue=claimed.queue,
+        queue=queue_of(claimed.queue),
         depth=claimed.depth,
         attempt=claimed.attempt,
         created_ms=claimed.created_ms,

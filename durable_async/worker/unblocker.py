@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 from durable_async.errors import StoreUnavailable
 from durable_async.store.base import text_of
 from durable_async.store.errors import ServerError
+from durable_async.store.keys import queue_of
 from durable_async.store.status import Answer
 from durable_async.store.store import Store
 
@@ -75,7 +76,11 @@ class Unblocker:
         self._tried.update(fresh)
         rows = await self._store.fields(fresh, ("queue",)) if fresh else []
         # One whose record is gone is passed on, and taken out of the list.
-        todo = [id for id, (queue,) in zip(fresh, rows, strict=True) if queue is None or text_of(queue) in self._queues]
+        todo = [
+            id
+            for id, (queue,) in zip(fresh, rows, strict=True)
+            if queue is None or queue_of(text_of(queue)) in self._queues
+        ]
         count = 0
         while todo and not self._is_stopping():
             # Entries that find no slot here go to the queue, and there perhaps to a worker with other code.

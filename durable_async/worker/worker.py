@@ -134,7 +134,7 @@ class Worker:
         await _persist(lambda: asyncio.to_thread(self._first_beat), give_up_at)
         for key in (self._keys.worker(self.id), *map(self._keys.queue, self.settings.queues)):
             await _persist(partial(ensure_group, main, key), give_up_at)
-        self.gates.learn(await self.store.gates())
+        await _persist(partial(self.gates.start, self.store, main), give_up_at)
 
     def _beat_connection(self) -> BeatConnection:
         return BeatConnection(self._spec, self._keys, min(5.0, self.settings.lease / 3))
@@ -164,8 +164,7 @@ class Worker:
         runner.on_walk = self._timers.look_now
         runner.intake.on_poison = self._settle
         runner.intake.on_paused = self.gates.shut
-        self.gates.on_change = self._rouse
-        self._reaper = Reaper(self.store, runner.intake, self.id, settings.queues, settings.lease)
+        self._reaper = Reaper(self.store, runner.intake, self.id, self.gates.lanes, settings.lease)
         self._purger = Purger(self.store)
         self._unblocker = Unblocker(
             self.store,
@@ -177,12 +176,11 @@ class Worker:
             is_stopping=lambda: self._is_stopping,
         )
         own_key = self._keys.worker(self.id)
-        own_streams = (own_key,)
-        self._streams = [(own_key, "W"), *((self._keys.queue(q), "Q") for q in settings.queues)]
+        own_plan = [[own_key]]
         self._own_reader = StreamReader(
             self._transports[1],
             self.id,
-            lambda: own_streams,
+            lambda: own_plan,
             room=lambda: OWN_STREAM_ROOM,
             wait_for_room=self._room,
             take=lambda key, entries: runner.intake.take_entries(key, "W", entries),
@@ -191,12 +189,13 @@ class Worker:
         self._queue_reader = StreamReader(
             self._transports[2],
             self.id,
-            lambda: self.gates.streams,
+            lambda: self.gates.plan,
             room=self._free_room,
             wait_for_room=self._room,
             take=lambda key, entries: runner.intake.take_entries(key, "Q", entries),
             on_lost_group=self._lost_group,
         )
+        self.gates.attach(self._queue_reader, runner.intake.slots.changed, runner.background)
 
     def _describe(self) -> bytes:
         runner = getattr(self, "runner", None)
@@ -231,11 +230,6 @@ class Worker:
                 await event.wait()
         except TimeoutError:
             return
-
-    def _rouse(self) -> None:
-        # Who waits for room waits for something to read, too.
-        self.runner.intake.slots.changed.set()
-        self.runner.background.spawn(self._queue_reader.rouse(self._transports[0]))
 
     def _lost_group(self, key: str) -> None:
         log.error("stream %s had vanished and was made anew: the store may have lost data", key)
@@ -281,7 +275,9 @@ class Worker:
                 await self._purger.sweep()
                 if monotonic() - last_reconcile > lease / 2:
                     last_reconcile = monotonic()
-                    await self._reaper.reconcile(self._streams)
+                    await self._reaper.reconcile(
+                        [(self._keys.worker(self.id), "W"), *((self._keys.queue(q), "Q") for q in self.gates.lanes)]
+                    )
             except (ServerError, StoreUnavailable) as error:
                 log.error("a sweep failed and is tried again: %s", error)
 
@@ -385,7 +381,7 @@ class Worker:
         while not await self.store.close_worker(self.id, ""):
             # Wake-ups that came while the worker was leaving.
             await self._reaper._put_back(key, "W", await self._reaper_entries(key))
-        for queue in self.settings.queues:
+        for queue in self.gates.lanes:
             while entries := await self._reaper.pending(self._keys.queue(queue), self.id):
                 await self._reaper._put_back(self._keys.queue(queue), "Q", entries)
             await self.store.drop_consumer(queue, self.id)

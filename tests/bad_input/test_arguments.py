@@ -65,6 +65,16 @@ async def test_names(bench: Bench, value: Any, words: str) -> None:
     await refused(bench, lambda d: d.resume_queue(value), ValueError, f"^name.*{words}")
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [(11, ValueError, "-10 to 10, got 11"), (-11, ValueError, "got -11"), (10**40, ValueError, "got 1000"),
+     (True, TypeError, "not bool"), (1.0, TypeError, "not float"), ("5", TypeError, "not str"),
+     (float("nan"), TypeError, "float")],
+)  # fmt: skip
+async def test_priorities(bench: Bench, value: Any, kind: type[Exception], words: str) -> None:
+    await refused(bench, lambda d: d.start(flows.nothing, priority=value), kind, f"^priority.*{words}")
+
+
 async def test_a_queue_has_no_colon(bench: Bench) -> None:
     await refused(bench, lambda d: d.start(flows.nothing, queue="a:b"), ValueError, "':'")
 

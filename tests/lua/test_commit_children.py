@@ -239,3 +239,21 @@ class TestFurtherAttempts:
         copy = await self.ended(world, "completed")
         copy.commit("park", [b"R2"], children=[world.child(mode="k", digest=b"x")])
         assert world.status("p/c") == "ready"
+
+
+async def test_v07_children_with_a_priority_are_noted(world: World) -> None:
+    await world.start("p")
+    parent = world.claim("A", "p")
+    children = [
+        world.child("p/a"),
+        world.child("p/b", queue="q:5", mode="v"),
+        world.child("p/c", queue="other:-1", mode="v", delay_ms=5),
+        world.child("p/d"),
+    ]
+    assert parent.commit("go", [b"R1"], children=children)[0] == Answer.OK
+    assert await world.store.gates() == {"vq:5": "1", "vother:-1": "1"}
+    assert world.stream(world.keys.queue("q")) == [("r", "p"), ("r", "p/a"), ("r", "p/d")]
+    assert world.stream(world.keys.queue("q:5")) == [("r", "p/b")]
+    assert {id: world.status(id) for id in ("p/a", "p/b", "p/c", "p/d")} == {
+        "p/a": "ready", "p/b": "ready", "p/c": "delayed", "p/d": "ready",
+    }  # fmt: skip

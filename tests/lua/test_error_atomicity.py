@@ -31,6 +31,19 @@ async def start(world: World) -> None:
     await world.start()
 
 
+async def start_with_a_priority(world: World) -> None:
+    world.caller.is_dry = True
+    await world.start(queue="q:5")
+
+
+async def commit_children_with_a_priority(world: World) -> None:
+    await world.start("p")
+    parent = world.claim("A", "p")
+    children = [world.child("p/a", queue="q:5", mode="v"), world.child("p/b", queue="q:1", mode="v", delay_ms=5)]
+    world.caller.is_dry = True
+    parent.commit("go", [b"R1"], children=children)
+
+
 async def start_delayed(world: World) -> None:
     world.caller.is_dry = True
     await world.start(delay_ms=5)
@@ -345,6 +358,7 @@ async def change_by_removing(world: World) -> None:
 CASES: dict[str, Prepare] = {
     case.__name__: case
     for case in (
+        start_with_a_priority, commit_children_with_a_priority,
         claim_beside_a_paused_queue, resume_beside_a_paused_queue, pause, go_on,
         start, start_delayed, claim, resume, commit_go, commit_park, commit_end, commit_end_nudging,
         commit_end_of_root, commit_under_cancel, cancel, cancel_never_started, settle, settle_root, event_wakes,

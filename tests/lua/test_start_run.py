@@ -58,3 +58,31 @@ async def test_a_journal_without_a_record_is_not_continued(world: World) -> None
     await world.start()
     assert world.journal() == [b"Sinput"]
     assert world.server.pttl(world.keys.journal("r")) == -1
+
+
+async def test_v07_a_priority_has_a_stream_of_its_own_that_is_noted(world: World) -> None:
+    """In the same script: a run in a stream that nobody knows of would wait for ever."""
+    await world.start("r", queue="q:5")
+    await world.start("s", queue="q:-3", delay_ms=10)
+    await world.start("t")
+    assert await world.store.gates() == {"vq:5": "1", "vq:-3": "1"}
+    assert world.stream(world.keys.queue("q:5")) == [("r", "r")]
+    assert world.stream(world.keys.queue("q")) == [("r", "t")]
+    world.now += 10
+    await world.store.fire_timers(["ds"])
+    assert world.stream(world.keys.queue("q:-3")) == [("r", "s")]
+    before = world.snapshot()
+    assert (await world.start("r", queue="q:5"))[0] == Answer.EXISTS
+    assert world.snapshot() == before
+
+
+async def test_v07_an_id_that_exists_notes_nothing(world: World) -> None:
+    await world.start("r")
+    assert (await world.start("r", queue="q:5"))[0] == Answer.EXISTS
+    assert await world.store.gates() == {}
+
+
+async def test_v06_a_paused_queue_is_paused_in_all_its_priorities(world: World) -> None:
+    await world.start("r", queue="q:5")
+    await world.store.pause_queue("q")
+    assert world.claim_reply("A", "r") == [Answer.HELD, b"q:5"]

@@ -81,7 +81,7 @@ class Look:
         lengths = [
             sum(length)
             for name, length in self.streams.items()
-            if name.startswith("worker:") or queues is None or name.removeprefix("queue:") in queues
+            if name.startswith("worker:") or queues is None or name.split(":")[1] in queues
         ]
         return not any(lengths) and not self.walks and not any(due <= self.now_ms for due in self.timers.values())
 

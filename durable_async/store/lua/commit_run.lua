@@ -3,12 +3,13 @@
 --   `children`, `index` and run, journal, queue of each; then run and journal of each awaited child; then, if the run
 --   has a parent and ends, the parent's run, inbox, worker stream and queue; or, if it blocks, `blocked`. ARGV from 13
 --   on: the list (letter and value in turn), the questions (see lib/questions), the children (id, fields, record,
---   delay, and letters: `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt), the awaited
---   child ids, the walks (item and value in turn), and with a parent its id and the worker whose stream was declared.
+--   delay, and letters: `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt,
+--   `v` has a priority, and `gates` behind its keys), the awaited child ids, the walks (item and value in turn), and
+--   with a parent its id and the worker whose stream was declared.
 -- Returns: {OK | PARKED | ENDED, now, unseen messages, waiting clients, worker to nudge} | {FENCED, now}
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
--- Writes: run, journal, inbox, timers, walks, blocked, inputs, questions, children, index, queues; the parent's run,
---   inbox, streams.
+-- Writes: run, journal, inbox, timers, walks, blocked, gates, inputs, questions, children, index, queues; the
+--   parent's run, inbox, streams.
 -- Repeat-safe: seq = last gets the stored answer, with the messages that the owner has not seen.
 -- Wakes: new children's queues; the parent.
 local run_key = KEYS[1]

@@ -1,6 +1,7 @@
 -- Starts a run, or joins the one that has its id.
+-- Slots: a run with a priority has `gates` behind the fixed keys.
 -- Returns: {OK, now} | {EXISTS, workflow, digest, status}
--- Writes: run, journal, queue entry or timer, index.
+-- Writes: run, journal, queue entry or timer, index, gates.
 -- Repeat-safe: the second call finds the id and joins it; with a token it gets the first answer.
 -- Wakes: whoever reads the queue.
 local run_key = KEYS[1]
@@ -16,6 +17,7 @@ local delay_ms = ARGV[5]
 local token = ARGV[6]
 --- @include "lib/now"
 --- @include "lib/create"
+--- @include "lib/lanes"
 
 -- Two clients racing for one id: the first creates, every other one is told what is there.
 local old = redis.call('HMGET', run_key, 'status', 'workflow', 'digest', 'token')
@@ -27,7 +29,9 @@ end
 
 local now, fields, delay = now_ms(given_now), cmsgpack.unpack(fields_packed), tonumber(delay_ms)
 redis.call('ZCARD', index_key)
+if KEYS[6] then redis.call('HLEN', KEYS[6]) end
 -- The queue, or the timers, are what create_run writes first.
 create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay)
 redis.call('ZADD', index_key, now, id)
+if KEYS[6] then note_lane(KEYS[6], fields) end
 return { STATUS.OK, now }

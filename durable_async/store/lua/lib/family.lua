@@ -1,6 +1,7 @@
 --- @include "lib/digest"
 --- @include "lib/terminal"
 --- @include "lib/create"
+--- @include "lib/lanes"
 
 -- Whether a record that was found under a new child's id is that of the same call: then it is joined.
 local function is_same_call(found, fields)
@@ -61,6 +62,10 @@ local function read_new_children(family, n_new, next_key, at, keys, args)
       run_key = keys[next_key], journal_key = keys[next_key + 1], queue_key = keys[next_key + 2],
     }
     at, next_key = at + 5, next_key + 3
+    if string.find(child.mode, 'v', 1, true) then
+      child.gates_key, next_key = keys[next_key], next_key + 1
+      redis.call('HLEN', child.gates_key)
+    end
     child.fate = decide_child(family, child, redis.call('HMGET', child.run_key, 'status', 'workflow', 'digest',
       'kids'))
     if child.fate ~= 'refuse' then family.n_listed = family.n_listed + 1 end
@@ -130,6 +135,7 @@ local function write_family(family)
     if child.fate == 'create' then
       create_run(family.now, child.run_key, child.journal_key, child.queue_key, family.timers_key, child.id,
         child.fields, child.record, child.delay)
+      if child.gates_key then note_lane(child.gates_key, child.fields) end
     elseif child.fate == 'bury' then
       bury_child(family, child)
     elseif child.fate == 'join' then
