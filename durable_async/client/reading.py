@@ -185,6 +185,8 @@ def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
     name = identity.partition(":")[2].rpartition("#")[0]
     at = _at(time_ms)
     undoes = {"compensation": True} if identity.startswith("undo:") else {}
+    if kind == Kind.LAUNCH:
+        return HistoryEvent(index, "step_started", values[3].partition(":")[2].rpartition("#")[0], at, values[4])
     if kind == Kind.CUT:
         return HistoryEvent(index, "cleanup_cut", "", at)
     if kind == Kind.SAGA:

@@ -39,6 +39,7 @@ class Kind:
     AWAIT: Final = "await"  # [AWAIT, t, identity, child id]
     CANCEL: Final = "cancel"  # [CANCEL, t, identity, child id, reason]
     CONTEXT: Final = "context"  # [CONTEXT, t, identity, key, payload]
+    LAUNCH: Final = "launch"  # [LAUNCH, t, identity, step identity, attempt; 0: taken back]
     CUT: Final = "cut"  # [CUT, t, '']
     SAGA: Final = "saga"  # [SAGA, t, identity, status, payload]
     UNDO_FAILED: Final = "undo_failed"  # [UNDO_FAILED, t, identity, failure]
@@ -55,6 +56,7 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.AWAIT: (str,),
     Kind.CANCEL: (str, str),
     Kind.CONTEXT: (str, bytes),
+    Kind.LAUNCH: (str, int),
     Kind.CUT: (),
     Kind.SAGA: (str, bytes),
     Kind.UNDO_FAILED: (bytes,),

@@ -378,6 +378,7 @@ class Run:
             self.grown(entry.value)
             self._list.append(entry)
         self.expected.clear()
+        self.steps.replayed()
 
     # ------------------------------------------------------------------ turns
 

@@ -51,6 +51,7 @@ class StepSpec:
     output_type: Any = Any
     compensate: Definition | None = None
     """What is called with its result if the run does not end well."""
+    at_most_once: bool = False
 
 
 @dataclass(slots=True)

@@ -2,19 +2,24 @@
 
 An attempt that fails and may be repeated is recorded with the time of the next one, so a back-off is nothing but a
 timer of the run: it holds no slot and survives a restart.
+
+An attempt of an at-most-once step is marked by a record that is committed before its launch. A run that is rebuilt and
+finds the mark without an outcome does not know what the step has done: the attempt is not launched, it has failed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from durable_async.checking import to_ms
 from durable_async.engine.failures import step_error, step_failure
-from durable_async.engine.records import UNKNOWN, Kind, record
+from durable_async.engine.records import UNKNOWN, Entry, Kind, record
 from durable_async.engine.spec import StepCall, StepSpec
-from durable_async.errors import DurableError, PayloadError
+from durable_async.errors import DurableError, PayloadError, StepInterrupted
+from durable_async.types import Retry
 
 if TYPE_CHECKING:
     from durable_async.engine.run import Run
@@ -28,6 +33,12 @@ class _Live:
     future: asyncio.Future[Any]
     first_ms: int
     is_backing_off: bool = False
+    is_marked: bool = False
+    """The mark of an at-most-once attempt was found in the journal."""
+    is_taken_back: bool = False
+    """The mark was taken back: the attempt was not launched."""
+    interrupted: StepSpec | None = None
+    """The step itself, while its current attempt is one that only says that it was interrupted."""
 
 
 class Steps:
@@ -49,6 +60,8 @@ class Steps:
         call = StepCall(identity, spec, args, kwargs, 1, run.identity.id)
         live = self._live[identity] = _Live(call, run.loop.create_future(), run.now_ms)
         self.launches.append(call)
+        if spec.at_most_once:
+            self._mark(call)
         try:
             return await live.future
         finally:
@@ -57,6 +70,42 @@ class Steps:
                 del self._live[identity]
                 if not live.is_backing_off:
                     self.aborts.append(live.call)
+
+    def _mark(self, call: StepCall) -> None:
+        run = self._run
+        identity = f"launch:{call.identity}#{call.attempt}"
+        run.issue(identity, Entry("R", record(Kind.LAUNCH, run.now_ms, identity, call.identity, call.attempt)))
+
+    def take_back_marks(self) -> bool:
+        """Marked attempts that this owner will not launch: the next one is to know. False if there are none."""
+        run, found = self._run, False
+        for call in self.launches:
+            live = self._live.get(call.identity)
+            if call.spec.at_most_once and live is not None and self.is_current(call) and not live.is_taken_back:
+                found = live.is_taken_back = True
+                identity = f"launch:{call.identity}#{call.attempt}"
+                run.append(record(Kind.LAUNCH, run.now_ms, identity, call.identity, 0))
+        return found
+
+    def launched(self, identity: str, attempt: int) -> None:
+        """A replay has come to the mark of an at-most-once attempt."""
+        live = self._live.get(identity)
+        if live is not None:
+            live.is_marked = attempt > 0 and live.call.spec.at_most_once
+            live.is_taken_back = attempt == 0 and live.call.spec.at_most_once
+
+    def replayed(self) -> None:
+        """The journal is over: an attempt that was marked and has no outcome was cut off, and is not made again."""
+        for live in self._live.values():
+            if live.is_marked:
+                call = live.call
+                live.interrupted = call.spec
+                spec = replace(call.spec, function=_interrupted(call), is_async=True, timeout=None, at_most_once=False)
+                live.call = replace(call, spec=spec)
+                self.launches.append(live.call)
+            elif live.is_taken_back:
+                live.is_taken_back = False
+                self._mark(live.call)
 
     def give_up_all(self) -> None:
         """Nobody waits for any step any more."""
@@ -119,7 +168,9 @@ class Steps:
         delay = policy.delay_ms(call.attempt, spread)
         live = self._live[call.identity]
         late = policy.max_elapsed is not None and now_ms + delay - live.first_ms > to_ms(policy.max_elapsed)
-        if late or not policy.allows(error, call.attempt):
+        # An effect that may have happened is repeated only for those who say so by name.
+        is_unknown = live.interrupted is not None and not _names_interruption(policy)
+        if late or is_unknown or not policy.allows(error, call.attempt):
             self._settle_failed(call, error, now_ms, duration_ms)
             return
         run = self._run
@@ -168,14 +219,33 @@ class Steps:
             live.future.set_exception(step_error(live.call.spec, failure, error, self._run.codec))
 
     def _back_off(self, live: _Live, due_ms: int) -> None:
-        live.is_backing_off = True
+        live.is_backing_off, live.is_marked = True, False
         self._run.loop.call_at(due_ms / 1000, self._relaunch, live)
 
     def _relaunch(self, live: _Live) -> None:
         if self._live.get(live.call.identity) is live:
             live.is_backing_off = False
             live.call = self._attempt(live.call, live.call.attempt + 1)
+            if live.interrupted is not None:
+                live.call.spec, live.interrupted = live.interrupted, None
             self.launches.append(live.call)
+            if live.call.spec.at_most_once:
+                self._mark(live.call)
 
     def _attempt(self, call: StepCall, number: int) -> StepCall:
         return StepCall(call.identity, call.spec, call.args, call.kwargs, number, call.run_id)
+
+
+def _interrupted(call: StepCall) -> Callable[..., Any]:
+    async def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise StepInterrupted(
+            f"step {call.spec.name!r} of run {call.run_id} was launched, and its worker died before it recorded an "
+            "outcome; it may run at most once: find out whether its effect has happened, and go on accordingly"
+        )
+
+    return interrupted
+
+
+def _names_interruption(policy: Retry) -> bool:
+    kinds = policy.retry_on if isinstance(policy.retry_on, tuple) else (policy.retry_on,)
+    return StepInterrupted in kinds

@@ -160,6 +160,8 @@ class Runner:
     def _wait_or_release(self, resident: Resident) -> None:
         if not self.is_draining:
             asyncio.get_running_loop().call_later(0.5, self.advance, resident)
+        elif resident.run.steps.take_back_marks():
+            self.advance(resident)
         elif not resident.tasks:
             self.release(resident)
 

@@ -113,6 +113,7 @@ class Step(Generic[P, R]):
         timeout: Duration | None = None,
         raises: tuple[type[BaseException], ...] = (),
         compensate: Callable[..., Any] | None = None,
+        at_most_once: bool = False,
         local_names: dict[str, Any] | None = None,
     ) -> None:
         if not callable(function):
@@ -130,6 +131,9 @@ class Step(Generic[P, R]):
         self.timeout = timeout
         self.raises = _exception_types(raises)
         self.compensate = as_compensation(compensate)
+        if type(at_most_once) is not bool:
+            raise TypeError(f"at_most_once must be a bool, not {type(at_most_once).__name__}")
+        self.at_most_once = at_most_once
         self._local_names = local_names
         functools.update_wrapper(self, function)
 
@@ -147,6 +151,7 @@ class Step(Generic[P, R]):
             raises=self.raises,
             output_type=hints.get("return", Any),
             compensate=self.compensate,
+            at_most_once=self.at_most_once,
         )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
@@ -171,6 +176,7 @@ class Step(Generic[P, R]):
             timeout=timeout if timeout is not None else self.timeout,
             raises=self.raises,
             compensate=self.compensate,
+            at_most_once=self.at_most_once,
             local_names=self._local_names,
         )
 
@@ -251,6 +257,7 @@ def step(
     timeout: Duration | None = None,
     raises: tuple[type[BaseException], ...] = (),
     compensate: Callable[..., Any] | None = None,
+    at_most_once: bool = False,
 ) -> _StepDecorator: ...
 
 
@@ -268,6 +275,9 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         compensate: a step, a function or a workflow that undoes this one. If the workflow fails or is cancelled after
             this step has completed, it is called with the step's result, newest first, with its own retry and timeout.
             A step that failed, or was cancelled on its way, is not compensated: it has no result.
+        at_most_once: for effects that must not happen twice. A mark is recorded before each attempt is launched; if the
+            worker dies before the outcome is recorded, the call raises `StepInterrupted` and nothing is run again,
+            unless `retry_on` names `StepInterrupted` itself. An attempt that raises is retried as its policy says.
 
     Raises:
         TypeError: if it is not a function, or is a generator; if `compensate` cannot be called with one argument.

@@ -247,3 +247,9 @@ def test_registrations() -> None:
     for given in bad:
         with pytest.raises(TypeError):
             Durable("redis://localhost", workflows=given)
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes", []])
+def test_at_most_once_is_a_bool(value: Any) -> None:
+    with pytest.raises(TypeError, match="at_most_once must be a bool"):
+        step(at_most_once=value)(fine)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,20 +11,19 @@ from durable_async import Durable, RunCancelled, RunFailed
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_sagas as flows
-from .book import Book
-from .rig import STRIKES, Plan
-from .test_each_call import AT_ONCE, Case, Scenario, _work_off, raw
+from .rig import STRIKES
+from .sweep import OwnCase, sweep
+from .test_each_call import Case, Scenario, raw
 
 __all__ = ["raw"]
 
 
-class SagaCase(Case):
-    """With other workflows."""
+class SagaCase(OwnCase):
+    """What was undone is in its ledger."""
 
-    def durable(self) -> Durable:
-        return Durable(self.server.url, workflows=[flows], namespace=self.namespace)
+    flows = flows
 
-    def assert_undone(self) -> None:
+    def check(self) -> None:
         """Everything once, if there was no fault; newest first in any case."""
         begun = [line["step"] for line in self.book.lines("begin") if line["run"] == "p"]
         order = [name for n, name in enumerate(begun) if name in flows.ORDER and name not in begun[:n]]
@@ -72,21 +69,6 @@ async def test_c07_every_call(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    cases: list[SagaCase] = []
-
-    async def one(at: int) -> SagaCase:
-        book = Book(tmp_path / f"ledger{at}")
-        case = SagaCase(shared_server, raw, f"{namespace}-{at}", book, Plan(at, strike if at else ""))
-        await case.run(scenario)
-        case.assert_undone()
-        cases.append(case)
-        return case
-
-    total = len((await one(0)).plan.names)
-    todo = list(range(1, total + 4))
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(_work_off(todo, one))
-    hits = Counter(case.plan.what for case in cases if case.plan.struck.is_set())
+    hits = await sweep(SagaCase, scenario, strike, server=shared_server, raw=raw, namespace=namespace, folder=tmp_path)
     for name in ("claim_runs", "commit_run", "resume_runs"):
         assert hits[name], f"{name} was never struck: {hits}"

@@ -175,7 +175,7 @@ async def test_c07_a_crash_in_the_middle_resumes(world: World) -> None:
     await until_noted(world, "undoing b")
     first.kill()
     world.ledger.note("release b")
-    async with world.workers():
+    async with world.workers(lease=1.0):
         assert (await world.outcome(handle)).status is Status.COMPENSATED
     assert undone(world) == ["c", "b", "a"]
     assert IS_CROWD or world.ledger.counts()["refund c"] == 1
