@@ -64,7 +64,7 @@ from durable_async.workflow.facts import info, now, random, uuid
 from durable_async.workflow.mapping import map_workflow
 from durable_async.workflow.parallel import Tolerate, parallel
 from durable_async.workflow.patching import patched
-from durable_async.workflow.published import get_context, put_context
+from durable_async.workflow.published import get_context, progress, put_context
 from durable_async.workflow.questions import wait_for_approval, wait_for_input
 from durable_async.workflow.schedules import Schedule, cron, every
 from durable_async.workflow.several import wait_for_all, wait_for_any
@@ -150,6 +150,7 @@ __all__ = [
     "now",
     "parallel",
     "patched",
+    "progress",
     "put_context",
     "random",
     "seconds",

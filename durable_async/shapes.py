@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run says it is."""
+    """How far a run says it is: see `progress`."""
 
     done: float
     total: float | None = None

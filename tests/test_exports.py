@@ -27,7 +27,7 @@ NAMES = {
         ),
         *("Err", "Ok", "Tolerate", "map_workflow", "parallel", "patched"),
         *("sleep_until", "wait_for_all", "wait_for_any", "wait_for_event"),
-        *("InputField", "wait_for_approval", "wait_for_input"),
+        *("InputField", "progress", "wait_for_approval", "wait_for_input"),
     },
     "from outside": {
         *("Durable", "Handle", "Limits", "Settings", "Status"),

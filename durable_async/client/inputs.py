@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from durable_async.checking import brief, check_label, check_run_id
 from durable_async.client.base import Base
+from durable_async.codec import Opaque, Unreadable
 from durable_async.codec.lines import unpack_line
 from durable_async.engine.answers import check_answer, read_question
 from durable_async.engine.records import LETTERS, MAX_TIME_MS, input_body
@@ -89,7 +90,10 @@ class Inputs(Base):
 
     def _pending(self, id: str, name: str, raw: bytes, workflow: bytes) -> PendingInput:
         _, since_ms, expires_ms, payload = _parse(raw)
-        asked = read_question(self.codec.decode(payload))
+        question = self.codec.decode(payload, limit=2 * self.limits.payload)
+        asked: dict[str, Any] = {"kind": str(question), "prompt": "", "choices": (), "fields": (), "metadata": {}}
+        if not isinstance(question, Opaque):
+            asked = read_question(question)
         return PendingInput(
             run_id=id,
             workflow=workflow.decode(errors="replace"),
@@ -131,7 +135,10 @@ class Inputs(Base):
                 await store.standing(id)
                 raise RunNotWaiting(f"run {id} does not ask for the input {name!r}, or it has been answered")
             head, _, expires_ms, payload = _parse(raw)
-            asked = read_question(self.codec.decode(payload, limit=2 * self.limits.payload))
+            question = self.codec.decode(payload, limit=2 * self.limits.payload)
+            if isinstance(question, Opaque):
+                raise Unreadable(f"the question {name!r} of run {id} is {question}: answer it where its codec is")
+            asked = read_question(question)
             answer = check_answer(asked, plain, f"input {name!r} of run {id}")
             body = input_body(head + name, "a", self.codec.encode(answer, limit=self.limits.payload, what="value"))
             reply = await store.provide_input(id, name, head, expires_ms, token, body, self.limits.inbox)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from durable_async.codec import HARD_LIMIT, Codec, unpack_failure
+from durable_async.codec import HARD_LIMIT, Codec, Opaque, unpack_failure
 from durable_async.codec import convert as convert_value
 from durable_async.codec.lines import unpack_line
 from durable_async.engine.failures import unpack_error
@@ -22,13 +22,13 @@ from durable_async.errors import (
     RunTimeout,
     WorkflowDepthExceeded,
 )
-from durable_async.shapes import HistoryEvent, RunInfo
+from durable_async.shapes import HistoryEvent, Progress, RunInfo
 from durable_async.store.keys import queue_of
 from durable_async.types import Status
 
 FIELDS: Final = (
     "status", "epoch", "workflow", "queue", "parent", "ref", "attempt", "created", "started", "finished", "waiting",
-    "context", "version", "cancel", "saga",
+    "context", "version", "cancel", "saga", "progress",
 )  # fmt: skip
 FAILED: Final = ("failed", "compensated", "compensation_failed")
 """Ends that hold an error."""
@@ -98,6 +98,7 @@ def run_info(
         finished_at=_time(f["finished"]),
         waiting_for=_waiting(status, _text(f["status"]), _text(f["waiting"])),
         context=_context(codec, f["context"], limit),
+        progress=read_progress(codec, f["progress"], limit),
         version=_text(f["version"]) or None,
     )
 
@@ -116,6 +117,24 @@ def _context(codec: Codec, packed: bytes | None, limit: int) -> dict[str, Any]:
     if not all(type(p) is list and [type(v) for v in p] == [str, bytes] for p in pairs):
         raise CorruptPayload("its context cannot be read")
     return {key: codec.decode(data, limit=limit) for key, data in pairs}
+
+
+def read_progress(codec: Codec, packed: bytes | None, limit: int) -> Progress | None:
+    """What a run said last of how far it is; None if it said nothing, or what only its own codec can read.
+
+    Raises:
+        CorruptPayload: if it cannot be read.
+    """
+    if not packed:
+        return None
+    values = codec.decode(packed, limit=limit)
+    if isinstance(values, Opaque):
+        return None
+    if type(values) is not list or len(values) != 3 or type(values[2]) is not str:
+        raise CorruptPayload("its progress cannot be read")
+    if not all(type(n) in (int, float) for n in (values[0], values[1] or 0)):
+        raise CorruptPayload("its progress cannot be read")
+    return Progress(values[0], values[1], values[2])
 
 
 def _shown(codec: Codec, payload: bytes, annotation: Any, limit: int) -> Any:
@@ -215,6 +234,8 @@ def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
         return HistoryEvent(index, "child_cancel", values[3], at, detail={"reason": values[4]})
     if kind == Kind.CONTEXT:
         return HistoryEvent(index, "context", values[3], at)
+    if kind == Kind.PROGRESS:
+        return HistoryEvent(index, "progress", "", at)
     if kind == Kind.INPUT:
         return HistoryEvent(index, "input_asked", values[3], at, detail={"kind": values[4]})
     if kind == Kind.CLOSE:

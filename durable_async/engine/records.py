@@ -40,6 +40,7 @@ class Kind:
     CANCEL: Final = "cancel"  # [CANCEL, t, identity, child id, reason]
     CONTEXT: Final = "context"  # [CONTEXT, t, identity, key, payload]
     LAUNCH: Final = "launch"  # [LAUNCH, t, identity, step identity, attempt; 0: taken back]
+    PROGRESS: Final = "progress"  # [PROGRESS, t, identity, payload]
     CUT: Final = "cut"  # [CUT, t, '']
     SAGA: Final = "saga"  # [SAGA, t, identity, status, payload]
     UNDO_FAILED: Final = "undo_failed"  # [UNDO_FAILED, t, identity, failure]
@@ -57,6 +58,7 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.CANCEL: (str, str),
     Kind.CONTEXT: (str, bytes),
     Kind.LAUNCH: (str, int),
+    Kind.PROGRESS: (bytes,),
     Kind.CUT: (),
     Kind.SAGA: (str, bytes),
     Kind.UNDO_FAILED: (bytes,),

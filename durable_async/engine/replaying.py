@@ -60,6 +60,9 @@ def _record(run: Run, values: list[Any]) -> None:
         # Also if the code has changed its mind about the step meanwhile.
         run.expected.pop(identity, None)
         run.steps.launched(values[3], values[4])
+    elif kind == Kind.PROGRESS:
+        # It is for people and decides nothing: what is said, and whether, may change with the code.
+        run.expected.pop(identity, None)
     else:
         entry = run.expected.pop(identity, None)
         if entry is None and kind == Kind.PATCH:

@@ -80,6 +80,7 @@ class Run:
         "past",
         "patches",
         "position",
+        "progress",
         "spec",
         "steps",
     )
@@ -98,6 +99,8 @@ class Run:
         self.steps = Steps(self)
         self.context: dict[str, bytes] = {}
         self.context_dirty = False
+        self.progress: bytes | None = None
+        """What `progress` said last and the record does not hold yet."""
         self.counters: dict[str, int] = {}
         self.outcome: Outcome | None = None
         self.past: Iterator[bytes] | None = None
@@ -394,6 +397,9 @@ class Run:
         if self.context_dirty:
             self.context_dirty = False
             sets += ["context", self.pack_context()]
+        if self.progress is not None:
+            sets += ["progress", self.progress]
+            self.progress = None
         if self.outcome is not None and not self._list:
             return Turn(entries, self.outcome.status, self.outcome.payload, None, sets)
         if busy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from durable_async import Durable, Encrypted, step, wait_for_event, workflow
+from durable_async import Durable, Encrypted, Progress, progress, step, wait_for_event, wait_for_input, workflow
 
 from ._support import Project, wait_until
 
@@ -21,7 +21,10 @@ async def secretive(text: str) -> str:
     try:
         await fails(text)
     except ValueError:
+        progress(1, 2, SECRET)
+        asked = asyncio.ensure_future(wait_for_input("secret", prompt=SECRET, choices=[SECRET]))
         await wait_for_event("go")
+        asked.cancel()
     raise RuntimeError(text)
 
 
@@ -35,7 +38,12 @@ def test_what_is_encrypted_is_named_and_nothing_else_is_missing(project: Project
                 await asyncio.sleep(0.01)
             refused = await asyncio.to_thread(project.run, "send", "x", "go")
             assert refused.code != 0 and "encrypted" in refused.err
-            assert (await handle.info()).waiting_for == "event go"
+            assert (await handle.info()).waiting_for == "event go, input secret"
+            assert (await handle.info()).progress == Progress(1, 2, SECRET)
+            (pending,) = (await asyncio.to_thread(project.run, "inputs", "--json")).json
+            assert (pending["run_id"], pending["name"], pending["kind"]) == ("x", "secret", "(encrypted)")
+            refused = await asyncio.to_thread(project.run, "answer", "x", "secret", '"x"')
+            assert refused.code != 0 and "encrypted" in refused.err
             await handle.send_event("go")
             while not (await handle.status()).is_terminal:
                 await asyncio.sleep(0.01)
