@@ -6,7 +6,7 @@ Runs are driven here step by step, without a store: what a commit would append i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,6 +32,15 @@ from durable_async.worker.rebuild import begin_run
 
 IDENTITY = RunIdentity("r", "r", None, None, "default", 0, 1, 1_000, 1_000)
 CODEC = MsgpackCodec()
+made: list[Run] = []
+
+
+@pytest.fixture(autouse=True)
+def _dropped() -> Iterator[None]:
+    yield
+    for run in made:
+        run.abandon()
+    made.clear()
 
 
 class Story:
@@ -47,6 +56,7 @@ class Story:
     def rebuilt(self) -> Run:
         """The run as a worker makes it that takes it over."""
         run = Run(workflow(name="w")(self.body).spec, IDENTITY, CODEC, Limits())
+        made.append(run)
         begin_run(run, claimed(self.journal))
         assert not run.corrupt
         return run
