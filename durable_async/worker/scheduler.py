@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, get_args
@@ -26,7 +28,6 @@ from durable_async.store.errors import ServerError
 from durable_async.store.scheduling import SCHEDULE_LEASE_MS, ScheduleRecord, Tick
 from durable_async.store.status import Answer
 from durable_async.store.store import Store
-from durable_async.worker.clock import ServerClock
 from durable_async.worker.looks import Looks
 from durable_async.workflow.definitions import Workflow
 from durable_async.workflow.schedules import Schedule, due_ticks, tick_input, tick_text
@@ -115,11 +116,8 @@ def scheduled(workflows: Iterable[Workflow[Any, Any]], retention_ms: int) -> lis
 class Scheduler:
     """The schedules of one worker."""
 
-    def __init__(
-        self, store: Store, clock: ServerClock, schedules: Sequence[Scheduled], codec: Codec, limit: int
-    ) -> None:
+    def __init__(self, store: Store, schedules: Sequence[Scheduled], codec: Codec, limit: int) -> None:
         self._store = store
-        self._clock = clock
         self._known = {each.name: each for each in schedules}
         self._unregistered = set(self._known)
         self._codec = codec
@@ -137,27 +135,16 @@ class Scheduler:
     async def run(self) -> None:
         """Looks until told to stop."""
         while not self.is_stopping:
-            next_ms = await self.look()
-            await self._pause(next_ms)
-
-    async def _pause(self, next_ms: float | None) -> None:
-        give_up_at = asyncio.get_running_loop().time() + self.refresh_s * random.uniform(0.7, 1.0)
-        while not self.is_stopping:
-            wait = give_up_at - asyncio.get_running_loop().time()
-            if next_ms is not None:
-                wait = min(wait, self._clock.seconds_until(next_ms))
-            if wait <= 0:
-                return
-            try:
-                async with asyncio.timeout(wait):
-                    await self._stop.wait()
-            except TimeoutError:
-                continue
+            wait_s = min(await self.look(), self.refresh_s * random.uniform(0.7, 1.0))
+            if wait_s > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._stop.wait()
 
     # ------------------------------------------------------------------ looking
 
-    async def look(self) -> float | None:
-        """One look: registers what is not, starts what is due. Returns when the next tick is due, if one is known."""
+    async def look(self) -> float:
+        """One look: registers what is not, starts what is due. Returns the seconds until the next tick is due."""
         for name in sorted(self._unregistered):
             try:
                 await self._register(self._known[name])
@@ -167,20 +154,20 @@ class Scheduler:
             else:
                 self._unregistered.discard(name)
         known = [(name, each.schedule.expression) for name, each in self._known.items()]
-        next_ms, has_found = None, False
+        wait_s, has_found = math.inf, False
         for at in range(0, len(known), CHUNK):
             now_ms, look_ms, due, foreign = await self._store.poll_schedules(known[at : at + CHUNK])
-            self._clock.heard(now_ms)
             if look_ms is not None:
-                next_ms = look_ms if next_ms is None else min(next_ms, look_ms)
+                # By the server's clock alone, which may have been set back.
+                wait_s = min(wait_s, (look_ms - now_ms) / 1000)
             for name, cursor_ms, last_run in due:
-                # Started ticks move the next one: the next look is at once.
-                has_found, next_ms = True, 0
+                # What is started moves the next tick: the next look is at once.
+                has_found, wait_s = True, 0.0
                 await self._handle(self._known[name], cursor_ms, last_run, now_ms)
             # Nobody who has the other code is there any more: a deploy that was rolled back, or half of one.
             self._unregistered.update(name for name, due_ms in foreign if now_ms - due_ms > FOREIGN_MS)
         self.looks.note(has_found=has_found)
-        return next_ms
+        return wait_s
 
     async def _register(self, mine: Scheduled) -> None:
         is_done, now_ms, follows_ms = await self._store.register_schedule(mine.record(0, 0))

@@ -114,7 +114,7 @@ class Worker:
             self._tasks.append(loop.create_task(coroutine, name=f"durable-{name}"))
         self.runner.background.spawn(self._unblocker.run())
         if self._schedules:
-            self._scheduler = Scheduler(self.store, self.clock, self._schedules, self._codec, self._limits.payload)
+            self._scheduler = Scheduler(self.store, self._schedules, self._codec, self._limits.payload)
             running = self._keep("schedules", self._scheduler.run)
             self._tasks.append(loop.create_task(running, name="durable-schedules"))
 

@@ -11,9 +11,9 @@ from typing import Any
 from durable_async import Durable, Handle, RunError
 from durable_async.types import Status
 
-from . import asking, flows, undoing
+from . import asking, flows, later, undoing
 
-MODULES = [flows, undoing, asking]
+MODULES = [flows, undoing, asking, later]
 Act = Callable[[Durable, Handle[Any]], Awaitable[None]]
 
 
@@ -81,6 +81,8 @@ STORIES: dict[str, tuple[Any, Any, Act]] = {
     "not_undone": (undoing.not_undone, None, nothing),
     "cut": (undoing.cut, None, cancel),
     "asks": (asking.asks, None, answer),
+    "at_most_once": (later.at_most_once, None, nothing),
+    "says_how_far": (later.says_how_far, 3, nothing),
 }
 
 

@@ -108,5 +108,5 @@ def test_there_is_one_of_each_story_and_each_kind() -> None:
     kinds = {values[0] for path in FILES for run in load(path) for values in records(run.journal)}
     assert kinds >= {
         *(Kind.STEP, Kind.ATTEMPT, Kind.CHILD, Kind.AWAIT, Kind.CANCEL, Kind.CONTEXT, Kind.CUT, Kind.SAGA),
-        *(Kind.UNDO_FAILED, Kind.TICK, Kind.PATCH, Kind.INPUT, Kind.CLOSE),
+        *(Kind.UNDO_FAILED, Kind.TICK, Kind.PATCH, Kind.INPUT, Kind.CLOSE, Kind.LAUNCH, Kind.PROGRESS),
     }

@@ -11,7 +11,6 @@ from durable_async import ConfigurationError, MsgpackCodec, Schedule, Workflow, 
 from durable_async.codec import Codec
 from durable_async.errors import NotSerializable
 from durable_async.store.errors import ServerError
-from durable_async.worker.clock import ServerClock
 from durable_async.worker.scheduler import FOREIGN_MS, Scheduler, scheduled
 
 from .world import DAY_MS, World
@@ -33,7 +32,7 @@ def job(schedule: Schedule, catch_up: str = "one", overlap: str = "allow", name:
 
 def workers(world: World, *jobs: Workflow[None, None], count: int = 3, codec: Codec | None = None) -> list[Scheduler]:
     known = scheduled(jobs, DAY_MS)
-    return [Scheduler(world.store, ServerClock(), known, codec or MsgpackCodec(), 1000) for _ in range(count)]
+    return [Scheduler(world.store, known, codec or MsgpackCodec(), 1000) for _ in range(count)]
 
 
 async def pass_time(world: World, until: int, living: Sequence[Scheduler], step: int = 10 * MINUTE) -> None:
@@ -195,7 +194,9 @@ async def test_the_clock_is_set_back(world: World) -> None:
     world.now = ms("2026-01-01T08:50")
     living = workers(world, job(every(hours(1))))
     await pass_time(world, ms("2026-01-01T09:05"), living)
+    assert await living[0].look() == 55 * 60
     world.now = ms("2026-01-01T07:00")
+    assert await living[0].look() == 3 * 60 * 60
     await pass_time(world, ms("2026-01-01T10:05"), [*living, *workers(world, job(every(hours(1))))])
     assert runs(world) == ["01-01T09:00", "01-01T10:00"]
 
@@ -215,12 +216,12 @@ async def test_a_start_that_fails_is_visible(world: World, caplog: pytest.LogCap
 
     known = scheduled([takes_the_tick], DAY_MS)
     world.now = ms("2026-01-01T08:50")
-    await pass_time(world, ms("2026-01-01T09:05"), [Scheduler(world.store, ServerClock(), known, Refusing(), 1000)])
+    await pass_time(world, ms("2026-01-01T09:05"), [Scheduler(world.store, known, Refusing(), 1000)])
     record = await world.store.schedule("job")
     assert record and record.error.startswith("the tick 2026-01-01T09:00:00Z could not be started: ")
     assert "could not be started" in caplog.text
     assert runs(world) == []
-    good = Scheduler(world.store, ServerClock(), known, MsgpackCodec(), 1000)
+    good = Scheduler(world.store, known, MsgpackCodec(), 1000)
     await pass_time(world, ms("2026-01-01T10:05"), [good])
     record = await world.store.schedule("job")
     assert record and record.error == ""

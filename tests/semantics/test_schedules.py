@@ -117,6 +117,15 @@ async def test_v08_everybody_was_down(world: World) -> None:
     assert await runs(world, "none_of_them") == []
 
 
+async def test_v08_a_worker_that_leaves_when_it_is_idle_does_what_is_due(world: World) -> None:
+    await known(world)
+    down_for(world, "newest", 2)
+    async with world.worker() as worker:
+        await worker.until_idle()
+        last = tick_before(datetime.now(UTC))
+        assert (await world.durable.get(run_id("newest", last))).status is Status.COMPLETED
+
+
 async def test_v08_overlap(world: World) -> None:
     await known(world)
     async with three_workers(world):
