@@ -1,15 +1,8 @@
-"""Two children in parallel, results by name. `return_exceptions=True` lets both end, whatever one of them does."""
+"""Two children in parallel, results by name. `complete_all` lets both end, whatever one of them does."""
 
 import asyncio
-from dataclasses import dataclass
 
-from durable_async import ChildFailed, Durable, call_workflow, step, workflow
-
-
-@dataclass
-class Order:
-    customer: str
-    item: str
+from durable_async import ChildFailed, Durable, Err, Ok, call_workflow, parallel, step, workflow
 
 
 @step
@@ -35,23 +28,28 @@ async def stock_level(item: str) -> str:
 
 
 @workflow
-async def enrich_order(order: Order) -> dict[str, str]:
+async def enrich_order(order: list[str]) -> dict[str, str]:
+    customer, item = order
     calls = {
-        "customer": call_workflow(customer_details, order.customer, ref="customer"),
-        "stock": call_workflow(stock_level, order.item, ref="stock"),
+        "customer": call_workflow(customer_details, customer, ref="customer"),
+        "stock": call_workflow(stock_level, item, ref="stock"),
     }
-    results = await asyncio.gather(*calls.values(), return_exceptions=True)
-    return {name: str(found) for name, found in zip(calls, map(known, results), strict=True)}
+    outcomes = await parallel(calls, on_error="complete_all")
+    return {name: known(outcome) for name, outcome in outcomes.items()}
 
 
-def known(result: str | BaseException) -> str:
-    return f"unknown: {result.error.message}" if isinstance(result, ChildFailed) else str(result)
+def known(outcome: Ok[str] | Err) -> str:
+    match outcome:
+        case Ok(found):
+            return found
+        case Err(error):
+            return f"unknown: {error.error.message if isinstance(error, ChildFailed) else error}"
 
 
 async def main() -> None:
     async with Durable(workflows=[enrich_order, customer_details, stock_level]) as durable, durable.worker():
         for item in ("teapot", "unicorn"):
-            handle = await durable.start(enrich_order, Order("ada", item))
+            handle = await durable.start(enrich_order, ["ada", item])
             print(await handle)
 
 
