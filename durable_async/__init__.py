@@ -66,6 +66,7 @@ from durable_async.workflow.parallel import Tolerate, parallel
 from durable_async.workflow.patching import patched
 from durable_async.workflow.published import get_context, progress, put_context
 from durable_async.workflow.questions import wait_for_approval, wait_for_input
+from durable_async.workflow.renewing import continue_as_new
 from durable_async.workflow.schedules import Schedule, cron, every
 from durable_async.workflow.several import wait_for_all, wait_for_any
 from durable_async.workflow.undoing import compensate
@@ -139,6 +140,7 @@ __all__ = [
     "Zstd",
     "call_workflow",
     "compensate",
+    "continue_as_new",
     "cron",
     "days",
     "every",

@@ -146,6 +146,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             client=listener.client_id,
             token=secrets.token_hex(8) if on_conflict == "raise" else "",
             version=spec.version,
+            timeout_ms=spec.timeout_ms,
         )
         await listener.ensure()
         waiter = listener.waiter(id, is_start=True)

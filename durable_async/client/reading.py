@@ -244,6 +244,12 @@ def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
         return HistoryEvent(index, "timer", "", at)
     if kind == Kind.PATCH:
         return HistoryEvent(index, "patched", identity.partition(":")[2], at)
+    if kind == Kind.PAST:
+        return HistoryEvent(
+            index, "run_attempt_failed", "", at, attempt=values[3], error=unpack_error(values[5], codec)
+        )
+    if kind == Kind.CARRY:
+        return HistoryEvent(index, f"carried_{values[3]}", values[4], at)
     return HistoryEvent(index, str(kind), identity, at)
 
 

@@ -56,6 +56,7 @@ class Scheduling(Base):
             digest=digest,
             start=start_record(payload),
             retention_ms=record.retention_ms,
+            timeout_ms=record.timeout_ms,
             version=record.version,
             token=secrets.token_hex(8),
         )

@@ -65,8 +65,9 @@ def issue_child(
         run.saga.watch(child)
     mode = ("c" if child.is_cleanup else "") + ("k" if run.identity.attempt > 1 else "")
     new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, mode)
+    new.timeout_ms = spec.timeout_ms
     _create(run, child, new, f"child:{ref}")
-    if retry is not None:
+    if retry is not None or run.identity.gen > 1:
         child.new = new
     return child
 
@@ -76,7 +77,20 @@ def _create(run: Run, child: Child, new: NewChild, identity: str) -> None:
     run.issue(identity, Entry("R", line, create=new))
 
 
-def is_retried(run: Run, child: Child, payload: bytes) -> bool:
+def child_ended(run: Run, child: Child, letter: str, payload: bytes) -> None:
+    """A child's message: who waits for it goes on, unless it is run again."""
+    if child.is_occupied:
+        # That was what an earlier life of this run had started: the id is free now.
+        child.is_occupied = False
+        _run_again(run, child)
+        run.children.look_again()
+    elif letter not in "fu" or not _is_retried(run, child, payload):
+        child.settle(letter, payload)
+        if letter == "c" and child.undo is not None:
+            run.saga.add_child(child)
+
+
+def _is_retried(run: Run, child: Child, payload: bytes) -> bool:
     """Whether a child that has just failed is run again under its id; if so, its awaiters go on waiting.
 
     The attempt starts after the policy's delay, a timer of this run. Its jitter comes from the run and the ref, so that
@@ -100,8 +114,18 @@ def _run_again(run: Run, child: Child) -> None:
     if child.given_up or child.cancel_asked or child.new is None:
         return
     child.is_resting = False
-    new = replace(child.new, attempt=child.attempt, mode=child.new.mode + "a", delay_ms=0)
-    _create(run, child, new, f"child:{child.ref}#{child.attempt}")
+    child.creations += 1
+    new = replace(child.new, attempt=child.attempt, delay_ms=0 if child.attempt > 1 else child.new.delay_ms)
+    new.notify = child.awaited
+    _create(run, child, new, f"child:{child.ref}#{child.creations}")
+
+
+async def until_started(run: Run) -> None:
+    """Returns when no child is left that was asked for and could not be started yet; a cancel ends the wait."""
+    while not run.is_cancelled and not run.is_over_time:
+        if not any(child.is_occupied and not child.given_up for child in run.children.by_ref.values()):
+            return
+        await run.children.news(run.loop)
 
 
 async def await_child(

@@ -46,6 +46,9 @@ class Child:
     first_ms: int = 0
     new: NewChild | None = None
     """What it was created from, if it may be run again."""
+    creations: int = 1
+    is_occupied: bool = False
+    """Its id is still that of what an earlier life of this run started: it is started when that has ended."""
     given_up: bool = False
     """Its last awaiter left: what it still says is dropped, and its ref is spent."""
     undo: Definition | None = None
@@ -80,7 +83,7 @@ def child_id(parent_id: str, ref: str) -> str:
 class Children:
     """The name space of one run's children."""
 
-    __slots__ = ("_numbers", "awaited", "by_id", "by_ref")
+    __slots__ = ("_news", "_numbers", "awaited", "by_id", "by_ref")
 
     def __init__(self) -> None:
         self.by_ref: dict[str, Child] = {}
@@ -88,6 +91,7 @@ class Children:
         self.awaited: dict[str, Child] = {}
         """By id, those that somebody waits for now: what a run waits for must not cost a look at all its children."""
         self._numbers: dict[str, int] = {}
+        self._news: asyncio.Future[None] | None = None
 
     def pick_ref(self, ref: str | None, workflow: str) -> str:
         """The ref of a call: the given one, or the workflow's name, numbered from the second on.
@@ -142,6 +146,25 @@ class Children:
         for child in self.awaited.values():
             child.waiters.clear()
         self.awaited.clear()
+
+    def wants(self, kind: str, id: str) -> bool:
+        """Whether a message about a child (`C` it has ended, `O` its id is occupied) says something that counts."""
+        child = self.by_id.get(id)
+        if child is None or child.is_settled:
+            return False
+        if kind == "O" or child.is_occupied:
+            return not child.given_up
+        return child.awaited and (not child.given_up or child.undo is not None)
+
+    async def news(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Returns when `look_again` is called."""
+        self._news = loop.create_future()
+        await self._news
+
+    def look_again(self) -> None:
+        """Something has changed that the end of the run may wait for."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def add(self, child: Child) -> None:
         """Registers an issued child."""

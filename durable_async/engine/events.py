@@ -86,6 +86,11 @@ class Mailbox:
             if not waits:
                 del self._waits[name]
 
+    def unconsumed(self) -> list[tuple[str, bytes]]:
+        """Names and payloads of what nobody has consumed, in the order of arrival."""
+        kept = [event for box in (self._kept or {}).values() for event in box]
+        return [(event.name, event.payload) for event in sorted(kept)]
+
     def waiting(self) -> list[str]:
         """The names that are waited for, in the order of their first wait."""
         return [name for name, waits in (self._waits or {}).items() if any(not f.done() for f in waits)]

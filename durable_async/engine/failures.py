@@ -16,6 +16,7 @@ from durable_async.codec import (
 from durable_async.codec.failures import FAILURE_LIMIT
 from durable_async.engine.children import Child
 from durable_async.engine.records import LETTERS
+from durable_async.engine.renewal import Continued
 from durable_async.errors import (
     ChildCancelled,
     ChildError,
@@ -52,8 +53,8 @@ def unpack_error(data: bytes, codec: Codec) -> ErrorInfo:
     return errorinfo_from_data(codec.decode(data, limit=2 * FAILURE_LIMIT))
 
 
-async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:
-    """Runs the body to its end: the terminal status and what is stored with it."""
+async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes, BaseException | None]:
+    """Runs the body to its end: the terminal status, what is stored with it, and of a failure the exception."""
     spec = run.spec
     try:
         if spec.takes_input and (payload or not spec.has_default):
@@ -66,11 +67,18 @@ async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes]:
         run.decode(data, spec.output_type, "output", was=result)
     except (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever a body raises is its outcome
         if not run.is_cancelled:
-            return "failed", pack_error(error_info(error), run.codec)
+            return "failed", pack_error(error_info(error), run.codec), error
+    except Continued:
+        return "completed", b"", None
+    except BaseExceptionGroup:
+        # A task group's, around what ended this life of the run in one of its tasks.
+        if run.continuation is None:
+            raise
+        return "completed", b"", None
     else:
         if not run.is_cancelled:
-            return "completed", data
-    return "cancelled", run.cancel_reason.encode()
+            return "completed", data, None
+    return "cancelled", run.cancel_reason.encode(), None
 
 
 def error_info(error: BaseException) -> ErrorInfo:

@@ -8,7 +8,8 @@ A journal is a list of byte strings; the first byte says who wrote each:
 * ``Z`` outcome: `Z<time_ms> <status>\\n<payload>`. Always the last.
 
 A message's body begins with its kind: ``C<letter><child id>\\n<payload>`` a child settled, ``E`` an event,
-``I`` a question answered or its time over, ``X<reason>`` a cancel.
+``I`` a question answered or its time over, ``X<reason>`` a cancel, ``O<child id>`` a child's id is still occupied by
+what an earlier life of this run started.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Kind:
     CLOSE: Final = "close"  # [CLOSE, t, identity, name, why]
     TICK: Final = "tick"  # [TICK, t, '']
     PATCH: Final = "patch"  # [PATCH, t, identity]
+    PAST: Final = "past"  # [PAST, t, '', attempt, first_ms, failure]: an attempt of the run that failed
+    CARRY: Final = "carry"  # [CARRY, t, '', what, name, payload]: an event or a context value of an earlier life
 
 
 SHAPES: Final[dict[str, tuple[type, ...]]] = {
@@ -66,6 +69,8 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.CLOSE: (str, str),
     Kind.TICK: (),
     Kind.PATCH: (),
+    Kind.PAST: (int, int, bytes),
+    Kind.CARRY: (str, str, bytes),
 }
 """The types behind kind, time and identity."""
 
@@ -80,7 +85,7 @@ class Message:
     number: int
     time_ms: int
     kind: str
-    """`C` a child settled, `E` an event, `I` a question settled, `X` a cancel."""
+    """`C` a child settled, `E` an event, `I` a question settled, `X` a cancel, `O` a child's id is occupied."""
     key: str
     """The child id, the event name, the question's mark, or the cancel's reason."""
     letter: str
@@ -117,7 +122,7 @@ def parse_message(raw: bytes) -> Message:
             if letter not in LETTERS:
                 raise ValueError
             return Message(number, time_ms, kind, id.decode(), letter, payload, head)
-        if kind == "X":
+        if kind == "X" or kind == "O":
             return Message(number, time_ms, kind, body[1:].decode(), "", b"", head)
         if kind == "E":
             name, payload = unpack_line(body[1:])
@@ -215,8 +220,9 @@ class NewChild:
     delay_ms: int = 0
     mode: str = ""
     """Letters: `c` asked for by code that had seen its run's cancel, so not born cancelled; `k` the parent is a further
-    attempt and keeps what has completed; `a` a further attempt of the child."""
+    attempt and keeps what has completed."""
     attempt: int = 1
+    timeout_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -224,9 +230,9 @@ class Entry:
     """One element of a commit's list, with the effect that belongs to it."""
 
     letter: str
-    """`R` a record to append, `T` a message to take, `D` a message to drop."""
+    """`R` a record to append, `T` a message to take, `D` a message to drop, `N` a line of a renewed run's journal."""
     value: bytes
-    """The record, or the message's head."""
+    """The line, or the message's head."""
     create: NewChild | None = None
     await_child: str = ""
     cancel_child: tuple[str, str] | None = None
@@ -241,6 +247,7 @@ class Want(enum.StrEnum):
     GO = "go"
     PARK = "park"
     BLOCK = "block"
+    RENEW = "renew"
 
 
 @dataclass(slots=True)
@@ -250,7 +257,7 @@ class Turn:
     entries: list[Entry]
     want: str
     payload: bytes = b""
-    due_ms: int | None = None
-    """When a parked run wants to be woken, by the server's clock."""
+    due_ms: int | str | None = None
+    """When a parked run wants to be woken, by the server's clock; of a renewed one, its delay and longest time."""
     sets: list[Any] = field(default_factory=list)
     """Fields of the record to overwrite: name and value in turn."""

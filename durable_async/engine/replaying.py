@@ -14,7 +14,7 @@ from durable_async.errors import CorruptPayload, NonDeterministicReplay
 if TYPE_CHECKING:
     from durable_async.engine.run import Run
 
-WORDS = {"C": "child", "E": "event", "I": "input", "X": "cancel"}
+WORDS = {"C": "child", "E": "event", "I": "input", "O": "occupied child", "X": "cancel"}
 
 
 def replay(run: Run, journal: Iterable[bytes]) -> None:

@@ -18,11 +18,11 @@ from zlib import crc32
 
 from durable_async.codec import Codec, convert
 from durable_async.codec.lines import pack_line
-from durable_async.engine.asking import Questions, close_questions
-from durable_async.engine.calling import close_children, is_retried
+from durable_async.engine.asking import Questions
+from durable_async.engine.calling import child_ended
 from durable_async.engine.children import Children
+from durable_async.engine.closing import cut, end_later, live, time_out
 from durable_async.engine.events import Mailbox
-from durable_async.engine.failures import outcome_of, pack_error
 from durable_async.engine.loop import DeterministicLoop
 from durable_async.engine.records import (
     MAX_TIME_MS,
@@ -36,12 +36,13 @@ from durable_async.engine.records import (
     parse_message,
     record,
 )
+from durable_async.engine.renewal import Past, Renewal, renewal_turn
 from durable_async.engine.replaying import replay
 from durable_async.engine.saga import Saga
 from durable_async.engine.spec import RunIdentity, StepCall, WorkflowSpec
 from durable_async.engine.stepping import Steps
 from durable_async.engine.waiting import describe
-from durable_async.errors import CorruptPayload, ErrorInfo
+from durable_async.errors import CorruptPayload
 from durable_async.types import Limits
 
 EFFECTS_PER_COMMIT = 64
@@ -54,9 +55,7 @@ class Run:
     __slots__ = (
         "_cancel_seen",
         "_children",
-        "_is_ending",
         "_list",
-        "_overrun",
         "_questions",
         "_replaying",
         "_saga",
@@ -66,22 +65,29 @@ class Run:
         "codec",
         "context",
         "context_dirty",
+        "continuation",
         "corrupt",
         "counters",
         "events",
         "expected",
         "fed",
         "identity",
+        "is_ending",
         "journal_bytes",
         "journal_entries",
+        "late",
         "limits",
         "loop",
         "outcome",
+        "overrun",
         "past",
+        "pasts",
         "patches",
         "position",
         "progress",
+        "renewal",
         "spec",
+        "start_line",
         "steps",
     )
 
@@ -106,14 +112,20 @@ class Run:
         self.past: Iterator[bytes] | None = None
         """While it is replayed: the lines that are still to be fed."""
         self.patches: dict[str, bool] | None = None
+        self.renewal: Renewal | None = None
+        """Set with an outcome that is no end: another life of this run begins."""
+        self.continuation: bytes | None = None
+        self.pasts: list[Past] = []
+        self.start_line = b""
         self.position = 0
         self.journal_entries = 0
         self.journal_bytes = 0
         self._list: list[Entry] = []
         self.expected: dict[str, Entry] = {}
         self._replaying = False
-        self._is_ending = False
-        self._overrun = ""
+        self.is_ending = False
+        self.overrun = ""
+        self.late = ""
         self._cancel_seen: str | None = None
         self.cancelled_ms = 0
         self.fed = 0
@@ -124,42 +136,27 @@ class Run:
 
     # ------------------------------------------------------------------ life
 
-    def begin(self, start: bytes, *, has_past: bool) -> None:
-        """Starts the body from the first line of its journal; `has_past` if `replay` follows with more lines."""
+    def begin(self, start: bytes, *, has_past: bool, position: int = 1) -> None:
+        """Starts the body from the first line of its journal; `has_past` if `replay` follows, from this line on."""
         self._replaying = has_past
-        self.position = 1
+        self.position = position
         self.grown(start)
+        if self.spec.retry is not None:
+            self.start_line = start
         payload = start[1:]
-        self.body = self.loop.create_task(self._main(payload), name="body")
+        self.body = self.loop.create_task(live(self, payload), name="body")
+        if self.identity.deadline_ms is not None:
+            self.loop.call_at(self.identity.deadline_ms / 1000, time_out, self)
         self.loop.run_ready()
 
-    async def _main(self, payload: bytes) -> None:
-        # As asyncio.run does: what the body left behind is cancelled and awaited before the run ends.
-        status, data = await outcome_of(self, payload)
-        self._is_ending = True
-        await self.loop.wind_up()
-        await self._end(status, data)
-
-    async def _end(self, status: str, data: bytes) -> None:
-        close_children(self)
-        if self._questions is not None:
-            close_questions(self)
-        if self._overrun:
-            status, data = "failed", pack_error(ErrorInfo("JournalLimitExceeded", self._overrun), self.codec)
-        elif self.is_cancelled:
-            status, data = "cancelled", self.cancel_reason.encode()
-        if self._saga is not None and status != "completed":
-            status, data = await self._saga.unwind(status, data)
-        self.outcome = Outcome(status, data)
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the run's own timeout has elapsed; the body has been told by a cancel."""
+        return bool(self.late)
 
     def cut(self) -> None:
-        """The cleanup of a cancelled run has had its time: what is left of the body stays where it is, for good."""
-        self._is_ending = True
-        self.loop.freeze()
-        self.steps.give_up_all()
-        if self._children is not None:
-            self._children.give_up_waiting()
-        self.body = self.loop.create_task(self._end("cancelled", b""), name="body")
+        """Cleanup has had its time: what is left of the body stays where it is, for good."""
+        cut(self)
 
     def abandon(self) -> None:
         """Drops the run from memory: its coroutines are closed, and nothing they still do is durable."""
@@ -188,6 +185,11 @@ class Run:
         if self._saga is None:
             self._saga = Saga(self)
         return self._saga
+
+    @property
+    def has_saga(self) -> bool:
+        """Whether there has been anything to undo."""
+        return self._saga is not None
 
     @property
     def is_unwinding(self) -> bool:
@@ -255,15 +257,14 @@ class Run:
         if message.kind == "X":
             return self._cancel_seen is None
         if self.outcome is not None:
-            return False
-        if message.kind == "C":
-            child = self._children.by_id.get(message.key) if self._children is not None else None
-            if child is None or child.is_settled or not child.awaited:
-                return False
-            return not child.given_up or child.undo is not None
+            if message.kind == "E":
+                return self.renewal is not None
+            return message.kind == "O" and not self.is_cancelled and self.children.wants("O", message.key)
+        if message.kind == "E":
+            return True
         if message.kind == "I":
             return self._questions is not None and self._questions.is_open(message.key)
-        return True
+        return self._children is not None and self._children.wants(message.kind, message.key)
 
     def give(self, message: Message) -> None:
         """Tells a message to whom it concerns, and lets the body go on."""
@@ -273,20 +274,23 @@ class Run:
             if self._saga is not None:
                 self._saga.bound()
             if self.outcome is not None and self.outcome.status != "compensation_failed":
-                self.outcome = Outcome("cancelled", message.key.encode())
-            elif self.body is not None and not self._is_ending:
+                self.outcome, self.renewal = Outcome("cancelled", message.key.encode()), None
+            elif self.body is not None and not self.is_ending:
                 # While the body's left-overs end they have been cancelled already; a second cancel would cut them.
                 self.body.cancel(message.key)
+            if self._children is not None:
+                self._children.look_again()
         elif message.kind == "E":
             self.events.put(message.key, message.payload)
         elif message.kind == "I":
             self.questions.settle(message.key, message.letter, message.payload)
+        elif message.kind == "O":
+            self.children.by_id[message.key].is_occupied = True
+            if self.outcome is not None:
+                ended, self.outcome, self.renewal = (self.outcome, self.renewal), None, None
+                self.body = self.loop.create_task(end_later(self, *ended), name="end")
         else:
-            child = self.children.by_id[message.key]
-            if message.letter not in "fu" or not is_retried(self, child, message.payload):
-                child.settle(message.letter, message.payload)
-                if message.letter == "c" and child.undo is not None:
-                    self.saga.add_child(child)
+            child_ended(self, self.children.by_id[message.key], message.letter, message.payload)
         self.loop.run_ready()
 
     def step_returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:
@@ -356,8 +360,8 @@ class Run:
             self._stop_growing()
 
     def _stop_growing(self) -> None:
-        if not self._overrun and self.body is not None and not self._is_ending:
-            self._overrun = (
+        if not self.overrun and self.body is not None and not self.is_ending:
+            self.overrun = (
                 f"the journal of run {self.identity.id} has {self.journal_entries} records and {self.journal_bytes} "
                 "bytes, more than its limits allow; split the work into children"
             )
@@ -400,6 +404,10 @@ class Run:
         if self.progress is not None:
             sets += ["progress", self.progress]
             self.progress = None
+        if self.renewal is not None and not self._list:
+            turn = renewal_turn(self, self.renewal, entries)
+            turn.sets += sets
+            return turn
         if self.outcome is not None and not self._list:
             return Turn(entries, self.outcome.status, self.outcome.payload, None, sets)
         if busy:

@@ -54,7 +54,6 @@ class Saga:
     """The compensations of one run."""
 
     __slots__ = (
-        "_is_begun",
         "_is_bounded",
         "_is_closed",
         "_outcome",
@@ -62,6 +61,7 @@ class Saga:
         "_sets",
         "_undos",
         "_watched",
+        "is_begun",
         "is_unwinding",
     )
 
@@ -71,7 +71,8 @@ class Saga:
         self._watched: list[Child] = []
         self._outcome = ("", b"")
         self._sets: list[str] = []
-        self._is_begun = False
+        self.is_begun = False
+        """Whether the body and all it left has ended, not well."""
         self._is_bounded = False
         self._is_closed = False
         self.is_unwinding = False
@@ -123,7 +124,7 @@ class Saga:
 
     def _cut(self) -> None:
         run = self._run
-        if self._is_begun or run.outcome is not None:
+        if self.is_begun or run.outcome is not None:
             return
         if run.is_replaying:
             # The grace may have been another one: the record says when it was.
@@ -136,7 +137,7 @@ class Saga:
 
     async def unwind(self, status: str, data: bytes) -> tuple[str, bytes]:
         """After the body and all it left has ended without a result: how the run ends, and what is stored with it."""
-        self._is_begun = True
+        self.is_begun = True
         if not self._undos and not any(_may_have_completed(child) for child in self._watched):
             return status, data
         task = self._run.loop.create_task(self._unwind(status, data), name="saga")

@@ -36,6 +36,9 @@ class WorkflowSpec:
     on_parent_close: str = "leave"
     compensate: Definition | None = None
     """What its parent calls with its result to undo it."""
+    timeout_ms: int = 0
+    """How long one attempt may take from when it may start to its end; 0 for as long as it likes."""
+    retry: Retry | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -83,3 +86,7 @@ class RunIdentity:
     created_ms: int
     started_ms: int
     version: str | None = None
+    gen: int = 1
+    """Which life of its id this is."""
+    deadline_ms: int | None = None
+    """When it is to have ended, by the server's clock."""

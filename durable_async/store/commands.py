@@ -39,11 +39,18 @@ class NewRun:
     depth: int = 0
     notify: bool = False
     mode: str = ""
-    """Of a child: letters; `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt,
-    `v` has a priority."""
+    """Of a child: letters; `c` asked for by cleanup, `k` keeps what has completed, `v` has a priority."""
     attempt: int = 1
+    timeout_ms: int = 0
+    """How long it may take from when it may start to its end; 0 for as long as it likes."""
+    parent_gen: int = 1
+    """Which life of the parent makes it."""
     token: str = ""
     """Whose start it is, if the caller must know: a repeat after a lost reply gets the first answer."""
+
+    def times(self) -> str:
+        """The delay and the longest time of a run that has one of them."""
+        return f"{self.delay_ms} {self.timeout_ms}" if self.delay_ms or self.timeout_ms else ""
 
     def fields(self) -> bytes:
         """The record's unchanging fields, packed for the script."""
@@ -57,6 +64,8 @@ class NewRun:
                 values += ["notify", "1"]
             if self.attempt > 1:
                 values += ["attempt", self.attempt]
+            if self.parent_gen > 1:
+                values += ["pgen", self.parent_gen]
         if self.client:
             values += ["client", self.client]
         if self.version is not None:
@@ -84,6 +93,10 @@ class Claimed:
     version: str | None
     retention_ms: int
     """Of the root, and so of the whole tree; -1 if it is kept for ever."""
+    gen: int
+    """Which life of its id."""
+    deadline_ms: int | None
+    """When it is to have ended, by the server's clock."""
     journal: list[bytes]
     journal_length: int
     inbox: list[bytes]
@@ -103,7 +116,23 @@ class Claimed:
     @classmethod
     def _from_reply(cls, reply: Sequence[Any]) -> Claimed:
         _, epoch, f, journal, length, inbox = reply
-        started, workflow, queue, parent, ref, hint, parent_queue, attempt, depth, created, version, _, kept = f[8:21]
+        (
+            started,
+            workflow,
+            queue,
+            parent,
+            ref,
+            hint,
+            parent_queue,
+            attempt,
+            depth,
+            created,
+            version,
+            _,
+            kept,
+            gen,
+            late,
+        ) = f[8:23]
         return cls(
             epoch=epoch,
             started_ms=_time_ms(started),
@@ -118,6 +147,8 @@ class Claimed:
             created_ms=_time_ms(created),
             version=None if version is None else version.decode(),
             retention_ms=int(kept) if kept else -1,
+            gen=int(gen) if gen else 1,
+            deadline_ms=_time_ms(late) if late else None,
             journal=journal,
             journal_length=length,
             inbox=inbox,
@@ -136,7 +167,8 @@ class Commit:
     want: str
     lines: list[tuple[str, bytes]] = field(default_factory=list)
     payload: bytes = b""
-    due_ms: int | None = None
+    due_ms: int | str | None = None
+    """When a parked run is to be woken; of a renewed one, the delay and the longest time of its new life."""
     sets: list[Any] = field(default_factory=list)
     children: list[NewRun] = field(default_factory=list)
     awaits: list[str] = field(default_factory=list)
@@ -147,6 +179,8 @@ class Commit:
     """The parent's id, the worker hinted at, and its queue."""
     seen: int = 0
     """Number of the last message that the owner has been told: what it has is not answered again."""
+    queue: str = ""
+    """Of a renewed run: its own."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -34,10 +34,10 @@ class OutsideCalls(StoreBase):
                 raise RunNotFound(f"no run has the id {id!r}")
 
     async def settle_run(
-        self, id: str, cause: str, status: str, payload: bytes, *, crash_limit: int = 0, token: str = ""
+        self, id: str, cause: str, status: str, payload: bytes, *, bound: int = 0, token: str = ""
     ) -> tuple[bool, str]:
-        """Ends a run that its owner does not end; `cause` is `terminate`, `grace` or `poison`. A repeat with the same
-        token gets the first answer.
+        """Ends a run that its owner does not end; `cause` is `terminate`, `grace`, `timeout` or `poison`. A repeat with
+        the same token gets the first answer. `bound` is the grace in ms for a timeout, the number of claims for poison.
 
         Returns: whether this call ended it, and the clients that wait for it.
 
@@ -49,7 +49,7 @@ class OutsideCalls(StoreBase):
             standing = await self.standing(id)
             keys, parent = self._outside(id, standing)
             keys[8:8] = (self.keys.inputs, self.keys.questions)
-            args = (self.given_now, id, cause, status, payload, standing.owner, *parent, crash_limit, token)
+            args = (self.given_now, id, cause, status, payload, standing.owner, *parent, bound, token)
             reply = await self._call("settle_run", keys, args)
             if reply[0] == Answer.OK:
                 return True, text_of(reply[2])

@@ -16,7 +16,7 @@ SCHEDULE_LEASE_MS: Final = 2_000
 """How long a due schedule stays with the worker that was handed it."""
 _FIELDS: Final = (
     "expression", "cursor", "next", "last_at", "last_run", "paused", "error", "workflow", "queue", "version",
-    "retention", "takes_tick", "catch_up", "overlap",
+    "retention", "takes_tick", "catch_up", "overlap", "timeout",
 )  # fmt: skip
 _NO_RUN: Final = NewRun("", "", "", b"", b"", 0)
 
@@ -38,6 +38,7 @@ class ScheduleRecord:
     queue: str = ""
     version: str | None = None
     retention_ms: int = 0
+    timeout_ms: int = 0
     takes_tick: bool = False
     catch_up: str = ""
     overlap: str = ""
@@ -47,7 +48,7 @@ class ScheduleRecord:
         values: list[Any] = [
             "workflow", self.workflow, "queue", self.queue, "version", self.version or "",
             "retention", self.retention_ms, "takes_tick", int(self.takes_tick), "catch_up", self.catch_up,
-            "overlap", self.overlap,
+            "overlap", self.overlap, "timeout", self.timeout_ms,
         ]  # fmt: skip
         return pack_flat(values)
 
@@ -126,6 +127,7 @@ class ScheduleCalls(StoreBase):
         args = (
             self.given_now, tick.want, tick.name, tick.expression, tick.cursor_ms, tick.last_run, tick.new_cursor_ms,
             tick.next_ms, tick.look_ms, tick.overlap, run.id, run.fields(), run.start, run.token, tick.error,
+            run.times(),
         )  # fmt: skip
         reply: list[Any] = await self._call("tick_schedule", keys, args)
         return reply
@@ -172,4 +174,5 @@ def _record(name: str, row: Sequence[bytes | None]) -> ScheduleRecord:
         takes_tick=row[11] == b"1",
         catch_up=text_of(row[12]),
         overlap=text_of(row[13]),
+        timeout_ms=number_of(row[14]),
     )

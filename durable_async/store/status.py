@@ -22,3 +22,4 @@ class Answer(enum.IntEnum):
     FULL = 11
     CORRUPT = 12
     HELD = 13
+    RENEWED = 14

@@ -53,7 +53,7 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         keys = [k.run_prefix + run.id, k.journal_prefix + run.id, k.queue_prefix + run.queue, k.timers, k.index]
         if ":" in run.queue:
             keys.append(k.gates)
-        args = (self.given_now, run.id, run.fields(), run.start, run.delay_ms, run.token)
+        args = (self.given_now, run.id, run.fields(), run.start, run.times(), run.token)
         reply: list[Any] = await self.caller.call(_start.call(keys, args), deadline_s=self.deadline_s)
         return reply
 
@@ -90,7 +90,7 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         k = self.keys
         id = c.id
         keys = [k.run_prefix + id, k.journal_prefix + id, k.inbox_prefix + id, k.timers, k.walks]
-        has_parent = bool(c.parent[0]) and c.want not in ("go", "park", "block")
+        has_parent = bool(c.parent[0]) and c.want not in ("go", "park", "block", "renew")
         counts = f"{len(c.lines)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {len(c.questions)} {int(has_parent)}"
         due = "" if c.due_ms is None else c.due_ms
         packed, page = pack_flat(c.sets) if c.sets else b"", f"{PAGE} {c.seen}"
@@ -107,7 +107,7 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
             keys += (k.children_prefix + id, k.index)
             for child in c.children:
                 keys += (k.run_prefix + child.id, k.journal_prefix + child.id, k.queue_prefix + child.queue)
-                args += (child.id, child.fields(), child.start, child.delay_ms, child.mode)
+                args += (child.id, child.fields(), child.start, child.times(), child.mode)
                 if "v" in child.mode:
                     keys.append(k.gates)
         for child_id in c.awaits:
@@ -121,6 +121,8 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
             args += (parent, owner)
         elif c.want == "block":
             keys.append(k.blocked)
+        elif c.want == "renew":
+            keys.append(k.queue_prefix + c.queue)
         self.caller.run(_commit.call(keys, args), on_reply)
 
     # ------------------------------------------------------------------ entries and streams

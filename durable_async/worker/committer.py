@@ -23,6 +23,7 @@ def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
         due_ms=turn.due_ms,
         sets=turn.sets,
         seen=resident.run.fed,
+        queue=claimed.queue,
         parent=(claimed.parent, claimed.hint, claimed.parent_queue) if claimed.parent else NO_PARENT,
     )
     for entry in turn.entries:
@@ -62,4 +63,6 @@ def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
         notify=child.notify,
         mode=child.mode + "v" if priority else child.mode,
         attempt=child.attempt,
+        timeout_ms=child.timeout_ms,
+        parent_gen=resident.claimed.gen,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from durable_async.engine.renewal import take_over
 from durable_async.engine.run import Run
 from durable_async.engine.spec import RunIdentity
 from durable_async.errors import CorruptPayload
@@ -23,6 +24,8 @@ def identity_of(id: str, claimed: Claimed) -> RunIdentity:
         created_ms=claimed.created_ms,
         started_ms=claimed.started_ms,
         version=claimed.version,
+        gen=claimed.gen,
+        deadline_ms=claimed.deadline_ms,
     )
 
 
@@ -48,8 +51,9 @@ def begin_run(run: Run, claimed: Claimed) -> None:
     journal = claimed.journal
     if not journal or journal[0][:1] != b"S" or len(journal) < claimed.journal_length:
         raise CorruptPayload(f"the journal of run {run.identity.id} is incomplete")
-    past = run.past = iter(journal[1:])
-    run.begin(journal[0], has_past=len(journal) > 1)
-    if len(journal) > 1:
+    at = take_over(run, journal) if run.identity.gen > 1 else 1
+    past = run.past = iter(journal[at:])
+    run.begin(journal[0], has_past=len(journal) > at, position=at)
+    if len(journal) > at:
         run.replay(past)
         run.replayed()

@@ -251,6 +251,8 @@ class Runner:
             self._feed(resident, reply[2])
         elif answer == Answer.PARKED:
             self._parked(resident, turn)
+        elif answer == Answer.RENEWED:
+            self._renewed(resident)
         else:
             self._ended(resident, turn, reply[3], reply[4])
         self._judge_deferred(resident)
@@ -261,8 +263,15 @@ class Runner:
             self.forget(resident)
         else:
             self.rest(resident)
-        if turn.due_ms is not None:
+        if isinstance(turn.due_ms, int):
             self.on_due(turn.due_ms)
+        self.intake.slots.free()
+
+    def _renewed(self, resident: Resident) -> None:
+        # The next life is a run like any other, for whoever reads its entry; or waits for its time.
+        self._settled_entry(resident)
+        self.forget(resident)
+        self.on_walk()
         self.intake.slots.free()
 
     def rest(self, resident: Resident) -> None:

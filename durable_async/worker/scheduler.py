@@ -68,6 +68,7 @@ class Scheduled:
             queue=self.spec.queue,
             version=self.spec.version,
             retention_ms=self.retention_ms,
+            timeout_ms=self.spec.timeout_ms,
             takes_tick=self.takes_tick,
             catch_up=self.catch_up,
             overlap=self.overlap,
@@ -87,6 +88,7 @@ class Scheduled:
             digest=digest,
             start=start_record(payload),
             retention_ms=self.retention_ms,
+            timeout_ms=self.spec.timeout_ms,
             version=self.spec.version,
         )
 

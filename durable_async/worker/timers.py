@@ -1,4 +1,4 @@
-"""Fires what is due: sleeps, delays, the grace of cancels; and notices unfinished walks and paused queues.
+"""Fires what is due: sleeps, delays, the grace of cancels, runs' own time; notices unfinished walks and paused queues.
 
 One loop per worker, whatever the number of timers: it asks for what is due at the next due time it knows of, and every
 `POLL_S` for what others have armed. A timer handed out and not fired comes back after a while.
@@ -11,9 +11,9 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from durable_async.errors import RunNotFound
 from durable_async.store.store import Store
 from durable_async.worker.clock import ServerClock
+from durable_async.worker.endings import Endings
 from durable_async.worker.looks import Looks
 from durable_async.worker.outbox import Outbox
 
@@ -33,12 +33,14 @@ class Timers:
         outbox: Outbox,
         on_walks: Callable[[list[tuple[str, bytes]]], None],
         on_gates: Callable[[dict[str, str]], None],
+        endings: Endings,
     ) -> None:
         self._store = store
         self._clock = clock
         self._outbox = outbox
         self._on_walks = on_walks
         self._on_gates = on_gates
+        self._endings = endings
         self._next_ms: float | None = None
         self._wake = asyncio.Event()
         self.is_stopping = False
@@ -91,22 +93,9 @@ class Timers:
             await self._store.fire_timers(sleeps)
         for member in members:
             if member[0] == "g":
-                await self._cut(member[1:])
-
-    async def _cut(self, id: str) -> None:
-        # Cleanup took longer than its grace: the run is cancelled without it.
-        standing = (await self._store.standings([id]))[0]
-        if standing is None:
-            await self._store.fire_timers(["g" + id])  # finds nothing to fire and removes the timer
-            return
-        payload = standing.reason.encode()
-        try:
-            ended, clients = await self._store.settle_run(id, "grace", "cancelled", payload)
-        except RunNotFound:
-            return
-        if ended:
-            log.warning("run %s did not end within the grace of its cancel and was cut", id)
-            self._outbox.push(clients, id, "cancelled", payload)
+                await self._endings.cut(member[1:])
+            elif member[0] == "r":
+                await self._endings.time_out(member[1:])
 
 
 Periodic = Callable[[], Awaitable[None]]

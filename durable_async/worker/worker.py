@@ -35,6 +35,7 @@ from durable_async.types import Limits
 from durable_async.worker.background import place_of
 from durable_async.worker.clock import ServerClock
 from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_group
+from durable_async.worker.endings import Endings
 from durable_async.worker.gates import Gates
 from durable_async.worker.heartbeat import Heartbeat
 from durable_async.worker.purger import Purger
@@ -159,7 +160,8 @@ class Worker:
         runner = self.runner
         grace_ms = to_ms(self._limits.cancel_grace)
         self._walker = Walker(self.store, runner.outbox, grace_ms, lambda: self._timers.look_now())
-        self._timers = Timers(self.store, self.clock, runner.outbox, self._walk, self.gates.learn)
+        self._endings = Endings(self.store, runner.outbox, self._codec, self._limits)
+        self._timers = Timers(self.store, self.clock, runner.outbox, self._walk, self.gates.learn, self._endings)
         runner.on_due = self._timers.armed
         runner.on_walk = self._timers.look_now
         runner.intake.on_poison = self._settle
@@ -238,17 +240,7 @@ class Worker:
         self.runner.background.spawn(self._walker.do(items))
 
     def _settle(self, id: str) -> None:
-        self.runner.background.spawn(self._poisoned(id))
-
-    async def _poisoned(self, id: str) -> None:
-        from durable_async.worker.endings import crash_loop
-
-        limit = self._limits.crash_loop
-        payload = crash_loop(id, limit, self._codec)
-        ended, clients = await self.store.settle_run(id, "poison", "failed", payload, crash_limit=limit)
-        if ended:
-            log.error("run %s was claimed %d times without a record and is failed as CrashLoop", id, limit)
-            self.runner.outbox.push(clients, id, "failed", payload)
+        self.runner.background.spawn(self._endings.poison(id))
 
     async def _keep(self, what: str, run: Callable[[], Awaitable[None]]) -> None:
         """Runs a loop again after an error, which is logged: one bad answer must not end the worker's timers."""

@@ -36,12 +36,14 @@ class Workflow(Generic[InputT, OutputT_co]):
         name: str | None = None,
         queue: str = "default",
         version: str | None = None,
+        timeout: Duration | None = None,
         retention: Duration | None = None,
         on_parent_close: str = "leave",
         compensate: Callable[..., Any] | None = None,
         schedule: Schedule | None = None,
         catch_up: str = "one",
         overlap: str = "allow",
+        retry: Retry | int | None = None,
         local_names: dict[str, Any] | None = None,
     ) -> None:
         _check_function(function)
@@ -60,6 +62,9 @@ class Workflow(Generic[InputT, OutputT_co]):
         self.schedule = schedule
         self.catch_up = catch_up
         self.overlap = overlap
+        self.timeout = timeout
+        self._timeout_ms = _positive_ms(timeout, "timeout")
+        self.retry = None if retry is None else as_retry(retry)
         self._local_names = local_names
         functools.update_wrapper(self, function)
 
@@ -86,6 +91,8 @@ class Workflow(Generic[InputT, OutputT_co]):
             retention=self.retention,
             on_parent_close=self.on_parent_close,
             compensate=self.compensate,
+            timeout_ms=self._timeout_ms,
+            retry=self.retry,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[OutputT_co]:
@@ -194,12 +201,14 @@ def workflow(
     name: str | None = None,
     queue: str = "default",
     version: str | None = None,
+    timeout: Duration | None = None,
     retention: Duration | None = None,
     on_parent_close: str = "leave",
     compensate: Callable[..., Any] | None = None,
     schedule: Schedule | None = None,
     catch_up: str = "one",
     overlap: str = "allow",
+    retry: Retry | int | None = None,
 ) -> _WorkflowDecorator: ...
 
 
@@ -210,6 +219,10 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
         name: the durable identity; by default the function's name.
         queue: where runs are queued unless the call says otherwise.
         version: a label of the code, shown in `RunInfo`.
+        timeout: bounds one attempt from when it may start to its end, parked time included, as a ``timedelta`` or
+            seconds. When it elapses the body gets ``asyncio.CancelledError`` at its await, as in a cancel: cleanup may
+            run durable steps for `Limits.cancel_grace`, and whatever it returns, the run ends `failed` with
+            `RunTimeout`. A run that no worker serves ends so, too.
         retention: how long an ended root run and its tree stay readable; by default the `Durable`'s. Of a child it says
             nothing: a child is kept as long as its root.
         on_parent_close: `leave` (default) or `cancel`: what becomes of a child made by `start_workflow` when its parent
@@ -223,11 +236,16 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
             first, or `none`: only a tick of the last minute. What comes while a schedule is paused is never caught up.
         overlap: `allow` (default), or `skip` to leave a tick out while the schedule's last run has not ended, be it
             waiting, paused with its queue or cancelled and cleaning up. Ticks left out are not caught up.
+        retry: a `Retry`, or a number of attempts: a run that fails, by its timeout too, is run again under its id from
+            a fresh journal, after the policy's delay. Children that had completed for the same input are kept, the
+            others run again under their ids; context and unconsumed events stay. Who waits for the result is told of
+            the last attempt only. A cancelled run is not run again. `max_elapsed` counts from the first attempt's
+            start. `call_workflow(retry=)` comes on top: it repeats what has used up these attempts.
 
     Raises:
         TypeError: if the function is not ``async def``, is a generator, or takes more than one argument.
         ValueError: if a name breaks the grammar of names, or that of a scheduled workflow has more than 100 characters;
-            if a choice is none of those named.
+            if a choice is none of those named; if `timeout` is 0.
     """
     local_names = visible_locals(1)
     if function is not None:
@@ -328,6 +346,15 @@ def as_undo(value: Any) -> Step[..., Any] | Workflow[Any, Any]:
     if not callable(value):
         raise TypeError(f"a compensation is a step, a function or a workflow, not {type(value).__name__}")
     return Step(value)
+
+
+def _positive_ms(duration: Duration | None, what: str) -> int:
+    if duration is None:
+        return 0
+    ms = to_ms(duration, what)
+    if not ms:
+        raise ValueError(f"{what} must be longer than 0: no run could end within it")
+    return ms
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

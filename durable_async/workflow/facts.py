@@ -7,6 +7,7 @@ from hashlib import blake2b
 from random import Random
 from uuid import UUID
 
+from durable_async.engine.run import Run
 from durable_async.shapes import RunInfo
 from durable_async.types import Status
 from durable_async.workflow.current import current_run
@@ -20,14 +21,19 @@ def now() -> datetime:
 def uuid() -> UUID:
     """A UUID that is the same on every replay and differs between calls and runs. Not a secret."""
     run = current_run("uuid()")
-    seed = f"{run.identity.id}:{run.identity.created_ms}:{run.count('uuid')}"
+    seed = f"{_life(run)}:{run.count('uuid')}"
     return UUID(bytes=blake2b(seed.encode(), digest_size=16).digest(), version=4)
 
 
 def random() -> Random:
     """A random number generator with a seed of its own at each call, the same on every replay. Not for secrets."""
     run = current_run("random()")
-    return Random(f"{run.identity.id}:{run.identity.created_ms}:{run.count('random')}")
+    return Random(f"{_life(run)}:{run.count('random')}")
+
+
+def _life(run: Run) -> str:
+    me = run.identity
+    return f"{me.id}:{me.created_ms}" if me.gen == 1 else f"{me.id}:{me.created_ms}:{me.gen}"
 
 
 def info() -> RunInfo:

@@ -104,7 +104,9 @@ class Story:
 
 
 def claimed(journal: list[bytes]) -> Claimed:
-    return Claimed(1, 1_000, "w", "default", "", "", "", "", 1, 0, 1_000, None, -1, journal, len(journal), [])
+    return Claimed(
+        1, 1_000, "w", "default", "", "", "", "", 1, 0, 1_000, None, -1, 1, None, journal, len(journal), []
+    )  # fmt: skip
 
 
 def marks(journal: list[bytes]) -> int:

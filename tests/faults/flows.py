@@ -7,7 +7,18 @@ import os
 import secrets
 from typing import Any
 
-from durable_async import Retry, call_workflow, info, now, sleep, start_workflow, step, wait_for_event, workflow
+from durable_async import (
+    Retry,
+    call_workflow,
+    continue_as_new,
+    info,
+    now,
+    sleep,
+    start_workflow,
+    step,
+    wait_for_event,
+    workflow,
+)
 
 from .book import Book, write
 
@@ -74,6 +85,53 @@ async def parent(given: Given) -> dict[str, Any]:
     last = await work(ledger, me, "last", {"first": first["nonce"]})
     return {"kid": kid, "go": go, "steps": [first["step"], last["step"]]}
 
+
+# ---------------------------------------------------------------------- several lives of one id
+
+
+@workflow
+async def frail(given: Given) -> int:
+    attempt = info().attempt
+    await work(given["ledger"], info().id, f"life {given['life']} try {attempt}", {})
+    if attempt == 1:
+        raise ValueError("the first time")
+    return attempt
+
+
+@workflow
+async def lingers(given: Given) -> str:
+    """Outlives the life that started it: it is told to end by the next one, which meets it."""
+    await sleep(0.2)
+    return "lingered"
+
+
+@workflow(retry=Retry(max_attempts=2, initial=0.02, jitter=0.0))
+async def lives(given: Given) -> dict[str, Any]:
+    """Fails once, is run again, runs a child again that failed, and goes on twice under the same id."""
+    ledger, me, life = given["ledger"], info().id, given["life"]
+    if life == 1:
+        kid = await call_workflow(child, {"ledger": ledger}, ref="kid")
+        if info().attempt == 1:
+            raise ValueError("the first time")
+        got = await call_workflow(
+            frail, {"ledger": ledger, "life": life}, ref="frail", retry=Retry(max_attempts=2, initial=0.02)
+        )
+        await start_workflow(lingers, {"ledger": ledger}, ref="lingers")
+        continue_as_new({**given, "life": 2, "kid": kid, "frail": got})
+    if life == 2:
+        go = await wait_for_event("go")
+        await note(ledger, "consumed", {"run": me, "event": go["event"]})
+        continue_as_new({**given, "life": 3, "go": go})
+    again = await call_workflow(
+        frail, {"ledger": ledger, "life": life}, ref="frail", retry=Retry(max_attempts=2, initial=0.02)
+    )
+    lingering = await (await start_workflow(lingers, {"ledger": ledger}, ref="lingers")).result()
+    return {"kid": given["kid"], "go": given["go"], "frail": [given["frail"], again], "lingering": lingering}
+
+
+LIVES_RESULT = {
+    "kid": {"steps": ["flaky", "last"]}, "go": {"event": "e1"}, "frail": [2, 2], "lingering": "lingered"
+}  # fmt: skip
 
 PARENT_RESULT = {"kid": {"steps": ["flaky", "last"]}, "go": {"event": "e1"}, "steps": ["first", "last"]}
 

@@ -105,6 +105,17 @@ async def two_levels(case: Case, durable: Durable, ledger: str) -> None:
     case.book.write("result", id="p", status="completed")
 
 
+async def several_lives(case: Case, durable: Durable, ledger: str) -> None:
+    """A run that fails and is run again, a child that is, and new inputs under the same id; an event goes over."""
+    handle = await durable.start(flows.lives, {"ledger": ledger, "life": 1}, id="p")
+    case.book.write("start", id="p")
+    case.book.write("expect", id="p", value=flows.LIVES_RESULT)
+    await durable.send_event("p", "go", {"event": "e1"}, event_id="e1")
+    case.book.write("event", id="p", name="go", event="e1")
+    assert await handle.result() == flows.LIVES_RESULT
+    case.book.write("result", id="p", status="completed")
+
+
 async def cancelled_tree(case: Case, durable: Durable, ledger: str) -> None:
     """Three levels, awaited, started and delayed; cancelled once all wait."""
     handle = await durable.start(flows.doomed, {"ledger": ledger}, id="p")
@@ -131,7 +142,7 @@ def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", [two_levels, cancelled_tree], ids=lambda s: s.__name__)
+@pytest.mark.parametrize("scenario", [two_levels, several_lives, cancelled_tree], ids=lambda s: s.__name__)
 @pytest.mark.parametrize("strike", ["crash-before", "crash-after", "lose-request", "lose-reply"])
 async def test_d02_d23_every_call(
     strike: str,

@@ -134,7 +134,7 @@ class TestPoison:
         assert reply[0] == Answer.POISON
         assert Claimed.from_reply(reply).journal == [b"Sinput"]
         assert world.snapshot() == before
-        assert await world.store.settle_run("r", "poison", "failed", b"boom", crash_limit=3) == (True, "")
+        assert await world.store.settle_run("r", "poison", "failed", b"boom", bound=3) == (True, "")
         assert world.status() == "failed"
         assert world.stream(world.keys.queue("q")) == []
         assert world.claim_reply("B", "r", "Q1-1") == [Answer.STALE]
@@ -177,5 +177,5 @@ class TestPoison:
         await self.crash(world, "dead0")
         world.claim("B", nonce="b")
         before = world.snapshot()
-        assert await world.store.settle_run("r", "poison", "failed", b"boom", crash_limit=1) == (False, "")
+        assert await world.store.settle_run("r", "poison", "failed", b"boom", bound=1) == (False, "")
         assert world.snapshot() == before

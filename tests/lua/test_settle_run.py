@@ -11,7 +11,7 @@ from .world import STATES, T0, TERMINAL, World
 
 
 async def settle(world: World, cause: str, id: str = "r", status: str = "cancelled") -> bool:
-    return (await world.store.settle_run(id, cause, status, b"why", crash_limit=1))[0]
+    return (await world.store.settle_run(id, cause, status, b"why", bound=1))[0]
 
 
 @pytest.mark.parametrize("state", STATES)

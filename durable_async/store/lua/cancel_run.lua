@@ -39,15 +39,19 @@ local keys = {
   run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key,
   worker = run.owner ~= '' and worker_key or nil, queue = queue_key,
 }
-if run.epoch == 0 then
-  -- Never started: nobody holds a copy of it, so it ends here. A claim in flight finds its entry gone.
+if not run.is_started then
+  -- Never started in this life: nobody holds a copy of it, so it ends here. A claim in flight finds its entry gone.
   local parent = nil
   if parent_id ~= '' then
     parent = { run_key = KEYS[9], inbox_key = KEYS[10], worker_key = KEYS[11], queue_key = KEYS[12],
       id = parent_id, owner = parent_owner }
   end
   local plan = plan_end_from_outside(keys, run, parent)
-  end_from_outside(now, keys, id, plan, 'cancelled', reason, { 'cancel', reason, 'cancel_token', token })
+  local set = { 'cancel', reason, 'cancel_token', token, 'cancel_kids', run.kids }
+  if run.kids > 0 then redis.call('HLEN', walks_key) end
+  end_from_outside(now, keys, id, plan, 'cancelled', reason, set)
+  -- What an earlier life of the run left behind.
+  if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end
   return { STATUS.OK, now, run.client }
 end
 

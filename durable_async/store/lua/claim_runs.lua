@@ -45,7 +45,7 @@ for i = 1, (#KEYS - 1) / 3 do
   local entry = ARGV[5 + 2 * i]
   local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'epoch', 'nonce', 'owner', 'claims', 'mail', 'taken',
     'started', 'workflow', 'queue', 'parent', 'ref', 'hint', 'pqueue', 'attempt', 'depth', 'created', 'version',
-    'context', 'retention')
+    'context', 'retention', 'gen', 'deadline')
   local status = f[1]
   local reply
   if f.err then

@@ -1,17 +1,17 @@
--- Appends what the owner's run has seen and done, applies its effects, and goes on, parks, blocks or ends it.
+-- Appends what the owner's run has seen and done, applies its effects, and goes on, parks, blocks, renews or ends it.
 -- Slots: after the fixed keys come, if it asks or closes questions, `inputs` and `questions`; if children are created,
 --   `children`, `index` and run, journal, queue of each; then run and journal of each awaited child; then, if the run
---   has a parent and ends, the parent's run, inbox, worker stream and queue; or, if it blocks, `blocked`. ARGV from 13
---   on: the list (letter and value in turn), the questions (see lib/questions), the children (id, fields, record,
---   delay, and letters: `c` asked for by cleanup, `k` keeps what has completed, `a` is a further attempt,
---   `v` has a priority, and `gates` behind its keys), the awaited child ids, the walks (item and value in turn), and
---   with a parent its id and the worker whose stream was declared.
--- Returns: {OK | PARKED | ENDED, now, unseen messages, waiting clients, worker to nudge} | {FENCED, now}
+--   has a parent and ends, the parent's run, inbox, worker stream and queue; or its own queue, if it is renewed; or
+--   `blocked`, if it blocks. ARGV from 13 on: the list (letter and value in turn; `N` a line of the new life's
+--   journal), the questions (see lib/questions), the children (id, fields, record, times, and letters: `c` asked
+--   for by cleanup, `k` keeps what has completed, `v` has a priority, and `gates` behind its keys), the awaited
+--   child ids, the walks (item and value in turn), and with a parent its id and the worker whose stream was declared.
+-- Returns: {OK | PARKED | RENEWED | ENDED, now, unseen messages, waiting clients, worker to nudge} | {FENCED, now}
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
 -- Writes: run, journal, inbox, timers, walks, blocked, gates, inputs, questions, children, index, queues; the
 --   parent's run, inbox, streams.
 -- Repeat-safe: seq = last gets the stored answer, with the messages that the owner has not seen.
--- Wakes: new children's queues; the parent.
+-- Wakes: new children's queues; the parent; of a renewed run its queue.
 local run_key = KEYS[1]
 local journal_key = KEYS[2]
 local inbox_key = KEYS[3]
@@ -37,7 +37,7 @@ local n_list, n_new, n_await, n_walks, n_asked, has_parent =
 n_list, n_new, n_await, n_walks = tonumber(n_list), tonumber(n_new), tonumber(n_await), tonumber(n_walks)
 
 local f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'answer', 'mail', 'taken',
-  'cancel_at', 'timer', 'grace', 'kids', 'retention', 'notify', 'client', 'nudged', 'owner')
+  'cancel_at', 'timer', 'grace', 'kids', 'retention', 'notify', 'client', 'nudged', 'owner', 'deadline', 'pgen')
 local mail, taken = tonumber(f[7]) or 0, math.max(tonumber(f[8]) or 0, 0)
 local clients = f[15] or ''
 local now = now_ms(given_now)
@@ -71,9 +71,9 @@ end
 -- a message which took another's number after a loss of writes is not mistaken for it.
 local at, n_messages = 12 + 2 * n_list, 0
 for i = 13, at, 2 do
-  if ARGV[i] ~= 'R' then n_messages = n_messages + 1 end
+  if ARGV[i] == 'T' or ARGV[i] == 'D' then n_messages = n_messages + 1 end
 end
-local inbox, lines, consumed = {}, {}, 0
+local inbox, lines, fresh, consumed = {}, {}, {}, 0
 if mail > taken and n_messages > 0 then inbox = redis.call('LRANGE', inbox_key, 0, n_messages - 1) end
 -- Counted and not there: the list was deleted by hand. Waiting for what will not come, it would neither park nor end.
 local is_lost = mail > taken and #inbox == 0 and redis.call('LLEN', inbox_key) == 0
@@ -82,6 +82,8 @@ for i = 13, at, 2 do
   local value = ARGV[i + 1]
   if ARGV[i] == 'R' then
     lines[#lines + 1] = value
+  elseif ARGV[i] == 'N' then
+    fresh[#fresh + 1] = value
   else
     consumed = consumed + 1
     local message = inbox[consumed]
@@ -123,12 +125,13 @@ if n_new > 0 or n_await > 0 then
 --- @include "lib/family"
   family = {
     id = id, now = now, owner = f[17] or '', kids = kids, timers_key = timers_key, is_cancelled = cancel_at > 0,
+    gen = redis.call('HGET', run_key, 'gen') or '1',
   }
   next_key, at = read_family(family, n_new, n_await, next_key, at, KEYS, ARGV)
   family.write = write_family
   tells = tells or {}
   for _, told in ipairs(family.tells) do
-    tells[#tells + 1] = 'C' .. TERMINAL[told[1]] .. told[2] .. '\n' .. told[3]
+    tells[#tells + 1] = told[1] and 'C' .. TERMINAL[told[1]] .. told[2] .. '\n' .. told[3] or 'O' .. told[2]
   end
   if family.n_listed > 0 then
     kids = kids + family.n_listed
@@ -142,11 +145,12 @@ at = at + 2 * n_walks
 if n_walks > 0 then redis.call('HLEN', walks_key) end
 
 -- A run that would park with a message waiting, or end with a cancel waiting, does not: no wake-up is lost and
--- a promised cancel is kept.
-local ending = want ~= 'go' and want ~= 'park' and want ~= 'block'
-if (want == 'park' and (mail > taken or n_tells > 0)) or (ending and cancel_at > taken) then
-  want, ending = 'go', false
-end
+-- a promised cancel is kept. One that would begin anew takes all its messages with it; one that has asked for a child
+-- whose id is still occupied sees to it first.
+local ending = want ~= 'go' and want ~= 'park' and want ~= 'block' and want ~= 'renew'
+local leaves = want == 'park' or want == 'renew'
+local stays = cancel_at > taken or (family and family.has_to_wait)
+if (leaves and (mail > taken or n_tells > 0)) or (ending and stays) then want, ending = 'go', false end
 local keys = { run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key }
 local timer, answer, plan, workflow = f[10] or '', STATUS.OK, nil, nil
 if ending then
@@ -161,14 +165,19 @@ if ending then
   -- What this very commit takes is still in the inbox: an end deletes it whole.
   plan = plan_end(keys, {
     mail = mail, taken = taken - consumed, timer = timer, grace = f[11] or '', kids = kids, retention = f[13],
-    notify = f[14],
+    notify = f[14], deadline = f[18] or '', pgen = f[19],
   }, parent)
+elseif want == 'renew' then
+--- @include "lib/renew"
+  answer = STATUS.RENEWED
+  plan = plan_renewal(keys, KEYS[next_key], due_ms, f[18] or '')
+  plan.write = renew_run
 else
   if n_tells > 0 then
     redis.call('LLEN', inbox_key)
     put('mail', mail + n_tells)
   end
-  if want ~= 'go' then
+  if want == 'park' or want == 'block' then
     answer = STATUS.PARKED
     put('status', want == 'park' and 'parked' or 'blocked')
     put('entry', '')
@@ -190,6 +199,8 @@ if #lines > 0 or consumed > 0 or answer == STATUS.PARKED then put('claims', 0) e
 -- From here on only writes. The first is to the journal, the one key that was not read.
 if ending then
   finish_run(now, keys, id, plan, want, payload, lines, set)
+elseif want == 'renew' then
+  plan.write(now, keys, id, plan, payload, fresh, set)
 else
   append_lines(journal_key, lines)
   if consumed > 0 then redis.call('LTRIM', inbox_key, consumed, -1) end

@@ -1,9 +1,10 @@
--- Ends a run that its owner does not end: terminated, its cancel's grace over, or too many claims without a record.
+-- Ends a run that its owner does not end: terminated, its cancel's grace over, its time over with nobody there to
+-- see it, or too many claims without a record.
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
 -- Returns: {OK, now, waiting clients} | {DONE}: it had ended, or the cause is void | {GONE}
 --   | {RETRY}: the owner changed.
 -- Writes: run, journal, inbox, timers, walks, blocked, inputs, questions, streams; the parent's run, inbox, streams. A
---   void grace timer.
+--   timer that is void, or is to look again.
 -- Repeat-safe: a second call finds the run terminal; with a token it gets the first answer.
 -- Wakes: the parent; the owner is nudged.
 local run_key = KEYS[1]
@@ -24,7 +25,7 @@ local payload = ARGV[5]
 local owner = ARGV[6]
 local parent_id = ARGV[7]
 local parent_owner = ARGV[8]
-local crash_limit = ARGV[9]
+local bound = ARGV[9]
 local token = ARGV[10]
 --- @include "lib/now"
 --- @include "lib/ending"
@@ -32,8 +33,9 @@ local token = ARGV[10]
 
 local run = read_run(run_key)
 if not run or TERMINAL[run.status] then
-  -- A grace timer that outlived its run would be handed out for ever.
+  -- A timer that outlived its run would be handed out for ever.
   if cause == 'grace' then redis.call('ZREM', timers_key, 'g' .. id) end
+  if cause == 'timeout' then redis.call('ZREM', timers_key, 'r' .. id) end
   -- A repeat after a lost reply: this very call has ended it.
   if run and token ~= '' and run.ended_by == token then return { STATUS.OK, now_ms(given_now), run.client } end
   return { run and STATUS.DONE or STATUS.GONE }
@@ -52,8 +54,25 @@ if cause == 'grace' then
     return { STATUS.DONE }
   end
 end
+if cause == 'timeout' then
+  local due, grace = tonumber(run.deadline), tonumber(bound)
+  if not due then
+    redis.call('ZREM', timers_key, 'r' .. id)
+    return { STATUS.DONE }
+  elseif due > now then
+    -- A late copy of an earlier life's timer was handed out.
+    redis.call('ZADD', timers_key, due, 'r' .. id)
+    return { STATUS.DONE }
+  elseif run.is_started
+    and (due + grace > now or run.saga ~= '' or (run.status ~= 'ready' and run.status ~= 'blocked')) then
+    -- Its body has seen the deadline, or will by the park's own timer: it cleans up and ends by itself. Only a run that
+    -- nobody serves is ended here, and none that has something to undo.
+    redis.call('ZADD', timers_key, math.max(due + grace, now + 1000), 'r' .. id)
+    return { STATUS.DONE }
+  end
+end
 -- Somebody else may have claimed it meanwhile, and got a record into its journal.
-if cause == 'poison' and (run.status ~= 'ready' or run.claims < tonumber(crash_limit)) then return { STATUS.DONE } end
+if cause == 'poison' and (run.status ~= 'ready' or run.claims < tonumber(bound)) then return { STATUS.DONE } end
 
 local parent = nil
 if parent_id ~= '' then

@@ -13,7 +13,7 @@ local given_now = ARGV[1]
 local id = ARGV[2]
 local fields_packed = ARGV[3]
 local record = ARGV[4]
-local delay_ms = ARGV[5]
+local times = ARGV[5]
 local token = ARGV[6]
 --- @include "lib/now"
 --- @include "lib/create"
@@ -27,11 +27,12 @@ if old[1] then
   return { STATUS.EXISTS, old[2], old[3], old[1] }
 end
 
-local now, fields, delay = now_ms(given_now), cmsgpack.unpack(fields_packed), tonumber(delay_ms)
+local now, fields, delay, timeout = now_ms(given_now), cmsgpack.unpack(fields_packed), times_of(times)
 redis.call('ZCARD', index_key)
 if KEYS[6] then redis.call('HLEN', KEYS[6]) end
+if timeout > 0 then redis.call('ZCARD', timers_key) end
 -- The queue, or the timers, are what create_run writes first.
-create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay)
+create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay, timeout)
 redis.call('ZADD', index_key, now, id)
 if KEYS[6] then note_lane(KEYS[6], fields) end
 return { STATUS.OK, now }

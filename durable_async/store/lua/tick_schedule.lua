@@ -1,7 +1,7 @@
 -- Starts the run of one tick and moves its schedule on; or moves it on without a run; or starts a run out of turn.
 -- Returns: {OK, now, what was done} | {DONE}: another worker was first, or the schedule is paused | {RETRY}: its last
 --   run is another | {EXISTS, workflow}: the id belongs to another run | {GONE}: no such schedule
--- Writes: schedules, schedule, run, journal, queue entry, index.
+-- Writes: schedules, schedule, run, journal, timers, queue entry, index.
 -- Repeat-safe: the second call finds the cursor moved; out of turn it finds its own run by the token.
 -- Wakes: whoever reads the queue.
 local schedules_key = KEYS[1]
@@ -27,6 +27,7 @@ local fields_packed = ARGV[12]
 local record = ARGV[13]
 local token = ARGV[14]
 local trouble = ARGV[15]
+local times = ARGV[16]
 --- @include "lib/now"
 --- @include "lib/digest"
 --- @include "lib/terminal"
@@ -71,8 +72,9 @@ end
 redis.call('ZCARD', schedules_key)
 if done == 'started' then
   redis.call('ZCARD', index_key)
+  redis.call('ZCARD', timers_key)
   -- The queue is what create_run writes first.
-  create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, 0)
+  create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, times_of(times))
   redis.call('ZADD', index_key, now, id)
 end
 if want ~= 'trigger' then

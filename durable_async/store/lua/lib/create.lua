@@ -1,9 +1,16 @@
 --- @include "lib/entry"
 
+-- A delay and a run's longest time, in ms, from `<delay> <timeout>`; an empty text, which most runs have, is neither.
+local function times_of(text)
+  if text == '' then return 0, 0 end
+  local delay, timeout = string.match(text, '^(%d+) (%d+)$')
+  return tonumber(delay) or 0, tonumber(timeout) or 0
+end
+
 -- Writes a new run: its record, the first line of its journal, and the entry (or the timer) that gets it started. The
 -- caller has seen that the id is free, and that no key it hands over has a wrong type: the queue if there is no delay
 -- may be unread if this is the first write. `fields` are the flat names and values that never change.
-local function create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay_ms)
+local function create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay_ms, timeout_ms)
   local n = #fields
   fields[n + 1], fields[n + 2] = 'created', now
   if delay_ms > 0 then
@@ -13,6 +20,10 @@ local function create_run(now, run_key, journal_key, queue_key, timers_key, id, 
   else
     fields[n + 3], fields[n + 4] = 'status', 'ready'
     fields[n + 5], fields[n + 6] = 'entry', add_entry(id, 'Q', queue_key)
+  end
+  if timeout_ms > 0 then
+    fields[n + 7], fields[n + 8] = 'deadline', now + delay_ms + timeout_ms
+    redis.call('ZADD', timers_key, now + delay_ms + timeout_ms, 'r' .. id)
   end
   redis.call('HSET', run_key, unpack(fields))
   -- A journal without a record is a leftover of an earlier life: its lines, and its time to live, are not this run's.

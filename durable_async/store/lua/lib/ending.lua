@@ -4,14 +4,14 @@
 local function read_run(run_key)
   local f = redis.call('HMGET', run_key, 'status', 'epoch', 'entry', 'owner', 'mail', 'timer', 'grace', 'kids',
     'retention', 'notify', 'nudged', 'cancel_at', 'cancel_token', 'client', 'claims', 'taken', 'ended_by', 'saga',
-    'inputs')
+    'inputs', 'started', 'deadline', 'pgen')
   if not f[1] then return nil end
   return {
     status = f[1], epoch = tonumber(f[2]) or 0, entry = f[3] or '', owner = f[4] or '', mail = tonumber(f[5]) or 0,
     timer = f[6] or '', grace = f[7] or '', kids = tonumber(f[8]) or 0, retention = f[9], notify = f[10],
     nudged = f[11], cancel_at = tonumber(f[12]) or 0, cancel_token = f[13], client = f[14] or '',
     claims = tonumber(f[15]) or 0, taken = tonumber(f[16]) or 0, ended_by = f[17], saga = f[18] or '',
-    inputs = f[19],
+    inputs = f[19], is_started = f[20], deadline = f[21] or '', pgen = f[22],
   }
 end
 

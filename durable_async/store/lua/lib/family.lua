@@ -20,28 +20,37 @@ local function is_notified(fields)
 end
 
 -- What becomes of one new child. A record under its id is a leftover: this life of the parent writes the child and the
--- line that says so in one script, and never again. An ended one is replaced; one still active outlived the parent's
--- earlier life and is joined, or, if it is another call's, stays what it is. What a further attempt of a parent finds
--- completed for the same call is kept (mode `k`); a further attempt of the child itself keeps its list of children
--- (mode `a`), so that none of them is left without an end of its time to live.
+-- line that says so in one script, and never again. An ended one is run again, as a new generation that keeps the list
+-- of children, so that none of them is left without an end of its time to live. One still active that an earlier life
+-- of the parent made is waited for, and run again when it has ended; a further attempt of the parent (mode `k`) joins
+-- it, unless it is being cancelled, and keeps what it finds completed for the same call. One still active that this
+-- very life made is a loss of writes: joined, or, if it is another call's, left what it is.
 local function decide_child(family, child, found)
+  local is_same = found[1] and is_same_call(found, child.fields)
+  local keeps = string.find(child.mode, 'k', 1, true)
+  -- Created under a cancelled parent: born cancelled, unless cleanup asked for it.
+  local is_unborn = family.is_cancelled and not string.find(child.mode, 'c', 1, true)
   if found[1] and not TERMINAL[found[1]] then
-    return is_same_call(found, child.fields) and 'join' or 'refuse'
+    if (found[5] or '1') == family.gen or (keeps and is_same and not found[6]) then
+      return is_same and 'join' or 'refuse'
+    end
+    if is_unborn then return 'refuse' end
+    family.has_to_wait = true
+    return 'wait'
   end
-  if found[1] == 'completed' and string.find(child.mode, 'k', 1, true) and is_same_call(found, child.fields) then
+  if found[1] == 'completed' and keeps and is_same then
     child.outcome = redis.call('LINDEX', child.journal_key, -1) or ''
     return 'keep'
   end
-  if found[1] and found[4] and string.find(child.mode, 'a', 1, true) then
+  if found[1] then
     local n = #child.fields
-    child.fields[n + 1], child.fields[n + 2] = 'kids', found[4]
+    child.fields[n + 1], child.fields[n + 2] = 'gen', (tonumber(found[7]) or 1) + 1
+    if found[4] then child.fields[n + 3], child.fields[n + 4] = 'kids', found[4] end
   end
   child.is_leftover = found[1]
-  -- Created under a cancelled parent: born cancelled, unless cleanup asked for it.
-  if family.is_cancelled and not string.find(child.mode, 'c', 1, true) then return 'bury' end
-  if child.delay > 0 then
-    redis.call('ZCARD', family.timers_key)
-  elseif not family.queues[child.queue_key] then
+  if is_unborn then return 'bury' end
+  if child.delay > 0 or child.timeout > 0 then redis.call('ZCARD', family.timers_key) end
+  if child.delay == 0 and not family.queues[child.queue_key] then
     redis.call('XLEN', child.queue_key)
     family.queues[child.queue_key] = true
   end
@@ -57,17 +66,17 @@ local function read_new_children(family, n_new, next_key, at, keys, args)
   if family.kids > 0 then redis.call('ZCARD', family.children_key) end
   for i = 1, n_new do
     local child = {
-      id = args[at + 1], fields = cmsgpack.unpack(args[at + 2]), record = args[at + 3], delay = tonumber(args[at + 4]),
-      mode = args[at + 5],
+      id = args[at + 1], fields = cmsgpack.unpack(args[at + 2]), record = args[at + 3], mode = args[at + 5],
       run_key = keys[next_key], journal_key = keys[next_key + 1], queue_key = keys[next_key + 2],
     }
+    child.delay, child.timeout = times_of(args[at + 4])
     at, next_key = at + 5, next_key + 3
     if string.find(child.mode, 'v', 1, true) then
       child.gates_key, next_key = keys[next_key], next_key + 1
       redis.call('HLEN', child.gates_key)
     end
     child.fate = decide_child(family, child, redis.call('HMGET', child.run_key, 'status', 'workflow', 'digest',
-      'kids'))
+      'kids', 'pgen', 'cancel', 'gen'))
     if child.fate ~= 'refuse' then family.n_listed = family.n_listed + 1 end
     family.new[i], family.by_id[child.id] = child, child
   end
@@ -104,7 +113,10 @@ local function read_family(family, n_new, n_await, next_key, at, keys, args)
     next_key, at = next_key + 2, at + 1
   end
   for _, child in ipairs(family.new) do
-    if is_notified(child.fields) and (child.fate == 'bury' or child.fate == 'refuse') then
+    if child.fate == 'wait' then
+      -- Whether it is awaited or only to be started: somebody must start it when the id is free.
+      family.tells[#family.tells + 1] = { nil, child.id }
+    elseif is_notified(child.fields) and (child.fate == 'bury' or child.fate == 'refuse') then
       local reason = 'parent ' .. family.id .. ' was cancelled'
       if child.fate == 'refuse' then reason = 'its id belongs to another active run' end
       family.tells[#family.tells + 1] = { 'cancelled', child.id, reason }
@@ -134,12 +146,14 @@ local function write_family(family)
     if child.is_leftover then redis.call('DEL', child.run_key) end
     if child.fate == 'create' then
       create_run(family.now, child.run_key, child.journal_key, child.queue_key, family.timers_key, child.id,
-        child.fields, child.record, child.delay)
+        child.fields, child.record, child.delay, child.timeout)
       if child.gates_key then note_lane(child.gates_key, child.fields) end
     elseif child.fate == 'bury' then
       bury_child(family, child)
     elseif child.fate == 'join' then
       redis.call('HSET', child.run_key, unpack(child.fields))
+    elseif child.fate == 'wait' then
+      redis.call('HSET', child.run_key, 'notify', '1', 'pgen', family.gen, 'hint', family.owner)
     end
     if child.fate ~= 'refuse' then
       kids = kids + 1
