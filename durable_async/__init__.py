@@ -45,6 +45,7 @@ from durable_async.errors import (
     WorkflowIdConflict,
 )
 from durable_async.shapes import (
+    Event,
     HistoryEvent,
     InputField,
     Page,
@@ -92,6 +93,7 @@ __all__ = [
     "Encrypted",
     "Err",
     "ErrorInfo",
+    "Event",
     "Handle",
     "HistoryEvent",
     "IncompatibleServer",

@@ -78,6 +78,24 @@ class HistoryEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """Something that has happened to a run: see `Handle.watch`."""
+
+    id: str
+    """For `watch(after=)`, and opaque: the place in the history and the status that was told last. A status that comes
+    back before anything else is recorded has the same id again."""
+    kind: str
+    """`status step child event timer progress context`."""
+    run_id: str
+    at: datetime
+    """An aware UTC datetime by the server's clock."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Of `status`: `status`, and as it may be `waiting_for`, `attempt`, `error`, `reason`. Of `progress`: `done`,
+    `total`, `message`; of `context`: `key`, `value`. Of the others: `what` (the kind of the history's entry), and
+    as it may be `name`, `attempt`, `duration`, `error` and that entry's details."""
+
+
+@dataclass(frozen=True, slots=True)
 class InputField:
     """One field of a form: see `wait_for_input`."""
 

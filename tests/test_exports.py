@@ -20,7 +20,7 @@ NAMES = {
     },
     "from outside": {
         *("Durable", "Handle", "Limits", "Settings", "Status"),
-        *("HistoryEvent", "Page", "PendingInput", "QueueInfo", "RunInfo", "RunTree", "WorkerInfo"),
+        *("Event", "HistoryEvent", "Page", "PendingInput", "QueueInfo", "RunInfo", "RunTree", "WorkerInfo"),
     },
     "schedules": {"Schedule", "ScheduleInfo", "cron", "every"},
     "durations": {"days", "hours", "minutes", "seconds"},

@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "list": "run_commands",
     "tree": "run_commands",
     "history": "run_commands",
+    "watch": "watch_command",
     "cancel": "run_commands",
     "terminate": "run_commands",
     "send": "run_commands",

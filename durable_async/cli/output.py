@@ -18,7 +18,16 @@ from rich.tree import Tree
 
 from durable_async.cli.exits import one_line
 from durable_async.cli.plain_data import plain, to_json
-from durable_async.shapes import HistoryEvent, PendingInput, QueueInfo, RunInfo, RunTree, ScheduleInfo, WorkerInfo
+from durable_async.shapes import (
+    Event,
+    HistoryEvent,
+    PendingInput,
+    QueueInfo,
+    RunInfo,
+    RunTree,
+    ScheduleInfo,
+    WorkerInfo,
+)
 from durable_async.types import Status
 
 STYLES = {
@@ -121,6 +130,23 @@ def show_schedules(schedules: Iterable[ScheduleInfo]) -> None:
         for s in schedules
     ]
     _table(("name", "schedule", "next", "last run", ""), rows)
+
+
+def show_event(event: Event) -> None:
+    """A line for something that has happened, at once."""
+    data = {key: value for key, value in event.data.items() if value is not None}
+    what = str(data.pop("status" if event.kind == "status" else "what", ""))
+    error = data.pop("error", None)
+    parts = [when(event.at), event.kind, *([what] if what and what != event.kind else [])]
+    if name := data.pop("name", ""):
+        parts.append(str(name))
+    if error is not None:
+        parts.append(f"{error.type}: {error.message}"[:_LONGEST])
+    if data.get("attempt") == 1:
+        del data["attempt"]
+    if data:
+        parts.append(to_json(data).decode()[:_LONGEST])
+    print_text("  ".join(one_line(part) for part in parts))
 
 
 def show_tree(tree: RunTree) -> None:

@@ -18,7 +18,7 @@ from durable_async.errors import ConfigurationError, CorruptPayload, RunNotFound
 from durable_async.store.connect import ConnectionSpec
 from durable_async.store.errors import ConnectionLost, ServerError
 from durable_async.store.status import Answer
-from durable_async.store.store import Store
+from durable_async.store.store import WENT_ON, Store
 from durable_async.store.transport import open_transport
 from durable_async.store.transport_base import Transport
 
@@ -64,6 +64,7 @@ class Listener:
         self._spec = spec
         self._store = store
         self._waiters: WeakValueDictionary[str, Waiter] = WeakValueDictionary()
+        self._watchers: dict[str, list[asyncio.Event]] = {}
         self._transport: Transport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._opening: asyncio.Lock = asyncio.Lock()
@@ -126,6 +127,21 @@ class Listener:
                 raise CorruptPayload(f"run {waiter.id}: {error}") from None
             waiter.settle(outcome)
 
+    def watch(self, id: str) -> asyncio.Event:
+        """An event that is set whenever somebody says that a run has gone on, until `unwatch`."""
+        hint = asyncio.Event()
+        self._watchers.setdefault(id, []).append(hint)
+        return hint
+
+    def unwatch(self, id: str, hint: asyncio.Event) -> bool:
+        """One watcher less; True if it was the run's last one."""
+        hints = self._watchers.get(id, [])
+        if hint in hints:
+            hints.remove(hint)
+        if not hints:
+            self._watchers.pop(id, None)
+        return not hints
+
     async def _touch(self) -> None:
         await self._store.open_client(self.client_id, 1000 * STREAM_TTL_S)
 
@@ -152,8 +168,11 @@ class Listener:
 
     def _pushed(self, pairs: list[Any]) -> None:
         for at in range(0, len(pairs), 2):
-            waiter = self._waiters.get(pairs[at].decode(errors="replace"))
-            if waiter is None:
+            id = pairs[at].decode(errors="replace")
+            for hint in self._watchers.get(id, ()):
+                hint.set()
+            waiter = self._waiters.get(id)
+            if waiter is None or pairs[at + 1] == WENT_ON:
                 continue
             status, newline, payload = pairs[at + 1].partition(b"\n")
             if newline and status.decode(errors="replace") in TERMINAL:
@@ -180,6 +199,8 @@ class Listener:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        for hint in [hint for hints in self._watchers.values() for hint in hints]:
+            hint.set()
         for waiter in list(self._waiters.values()):
             waiter.fail(StoreUnavailable("the client was closed while waiting for a result"))
         transport, self._transport = self._transport, None

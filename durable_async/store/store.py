@@ -19,18 +19,21 @@ from durable_async.store.scheduling import ScheduleCalls
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
 from durable_async.store.upkeep import UpkeepCalls
+from durable_async.store.watching import WatchCalls
 
 Reply = Callable[[Any], None]
 GROUP = "workers"
 PAGE = 100
 """Journal lines and messages per answer."""
+WENT_ON = b"~"
+"""What a watcher is told in place of an outcome: that there is something to look at."""
 PUSH_LIMIT = 10_000
 """Entries kept, about, in a client's stream; a client that is further behind reads its runs again."""
 
 _start, _claim, _resume, _commit = (SCRIPTS[n] for n in ("start_run", "claim_runs", "resume_runs", "commit_run"))
 
 
-class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
+class Store(OutsideCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, ScheduleCalls):
     """The transitions of one partition.
 
     Args:
@@ -160,8 +163,17 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, BlockedCalls, ScheduleCalls):
         self.caller.run(("XADD", self.keys.worker(worker), "NOMKSTREAM", "*", "n", id), _ignore)
 
     def push_results(self, client: str, pairs: Sequence[bytes | str]) -> None:
-        """Tells a waiting client how runs ended: a hint, sent once and never again."""
-        command = ("XADD", self.keys.client(client), "NOMKSTREAM", "MAXLEN", "~", PUSH_LIMIT, "*", *pairs)
+        """Tells a waiting client how runs ended, and a watcher that they went on: a hint, sent once and never again."""
+        command = (
+            "XADD",
+            self.keys.client(client.removeprefix("~")),
+            "NOMKSTREAM",
+            "MAXLEN",
+            "~",
+            PUSH_LIMIT,
+            "*",
+            *pairs,
+        )
         self.caller.run(command, _ignore)
 
     async def close_worker(self, worker: str, beat: str) -> bool:

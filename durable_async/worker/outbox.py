@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from durable_async.store.store import Store
+from durable_async.store.store import WENT_ON, Store
 from durable_async.worker.resident import Held
 
 ACKS_PER_CALL = 500
@@ -33,6 +33,13 @@ class Outbox:
         value = status.encode() + b"\n" + payload if len(payload) <= INLINE_BYTES else status.encode()
         for client in clients.split():
             self._pushes.setdefault(client, []).extend((id, value))
+        self._schedule()
+
+    def hint(self, clients: str, id: str) -> None:
+        """A run has gone on: tell those who watch it, marked among those who wait."""
+        for client in clients.split():
+            if client[0] == "~":
+                self._pushes.setdefault(client, []).extend((id, WENT_ON))
         self._schedule()
 
     def _schedule(self) -> None:

@@ -247,6 +247,8 @@ class Runner:
             self.drop(resident)
             self.intake.lose(held)
             return
+        if b"~" in reply[3]:
+            self.outbox.hint(reply[3].decode(), resident.id)
         if answer == Answer.OK:
             self._feed(resident, reply[2])
         elif answer == Answer.PARKED:

@@ -15,6 +15,7 @@ import redis
 from durable_async.store.keys import Keys
 from durable_async.store.scripts import SCRIPTS
 
+from .client_cases import CLIENT_CASES
 from .question_cases import QUESTION_CASES
 from .scheduling import HOUR, NAME, known, record, tick
 from .world import T0, World, outside
@@ -293,17 +294,6 @@ async def ack(world: World) -> None:
     world.run(world.store.ack_entries, world.keys.queue("q"), [world.entry()[1:]])
 
 
-async def subscribe(world: World) -> None:
-    await world.start()
-    world.caller.is_dry = True
-    await world.store.subscribe_client("r", "c1")
-
-
-async def open_client(world: World) -> None:
-    world.caller.is_dry = True
-    await world.store.open_client("c1", 1_000)
-
-
 async def purge(world: World) -> None:
     await world.start("a")
     await world.start("b")
@@ -363,11 +353,11 @@ CASES: dict[str, Prepare] = {
         start, start_delayed, claim, resume, commit_go, commit_park, commit_end, commit_end_nudging,
         commit_end_of_root, commit_under_cancel, cancel, cancel_never_started, settle, settle_root, event_wakes,
         event_nudges, release, release_delayed, release_garbage, fire, fire_delayed, poll, expire, advance, close, drop,
-        ack, subscribe, open_client, purge, commit_block, cancel_blocked, settle_blocked, unblock,
+        ack, purge, commit_block, cancel_blocked, settle_blocked, unblock,
         unblock_into_the_queue,
-        ack, subscribe, open_client, purge, register, poll_due_schedules, tick_starts, tick_triggers, change,
+        ack, purge, register, poll_due_schedules, tick_starts, tick_triggers, change,
         change_by_removing,
-        *QUESTION_CASES,
+        *CLIENT_CASES, *QUESTION_CASES,
     )
 }  # fmt: skip
 
