@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar, overload
@@ -129,7 +128,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
                 same id.
         """
         spec = spec_of(self._workflows, workflow)
-        id = f"{uuid.uuid4().hex}" if id is None else check_name(id, "id")
+        id = secrets.token_hex(16) if id is None else check_name(id, "id")
         payload, digest = self._encode_input(spec, input)
         if on_conflict not in CONFLICTS:
             raise ValueError(f"on_conflict must be one of {CONFLICTS}, got {brief(on_conflict)}")
@@ -148,7 +147,8 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             version=spec.version,
             timeout_ms=spec.timeout_ms,
         )
-        await listener.ensure()
+        if not listener.is_open:
+            await listener.ensure()
         waiter = listener.waiter(id, is_start=True)
         reply = await self._session.store.start_run(run)
         is_new = reply[0] == Answer.OK

@@ -35,25 +35,49 @@ TERMINAL = frozenset(LETTERS.values())
 class Waiter:
     """What a handle leaves with the listener: the place where a pushed outcome arrives."""
 
-    __slots__ = ("__weakref__", "future", "id", "outcome")
+    __slots__ = ("__weakref__", "_waiting", "id", "outcome")
 
     def __init__(self, id: str) -> None:
         self.id = id
         self.outcome: Outcome | None = None
-        self.future: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for news."""
+        return bool(self._waiting)
+
+    async def news(self) -> None:
+        """Returns when there may be something to see; raises what the waiter is failed with."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future in self._waiting:
+                self._waiting.remove(future)
+            raise
 
     def settle(self, outcome: Outcome) -> None:
         """The run has ended."""
         if self.outcome is None:
             self.outcome = outcome
-        if self.future is not None and not self.future.done():
-            self.future.set_result(None)
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits is to look."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     def fail(self, error: Exception) -> None:
         """Whoever waits is told; that nobody does (they timed out, or were cancelled) is no news."""
-        if self.future is not None and not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # counts as retrieved
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # counts as retrieved
 
 
 class Listener:
@@ -68,6 +92,11 @@ class Listener:
         self._transport: Transport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._opening: asyncio.Lock = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the stream has been made and is read."""
+        return bool(self._tasks)
 
     async def ensure(self) -> None:
         """Makes the stream, so that pushes find it, and starts to read it."""
@@ -104,13 +133,12 @@ class Listener:
         Raises:
             RunNotFound: if there is no such run.
         """
-        await self.ensure()
+        if not self.is_open:
+            await self.ensure()
         if waiter.outcome is None and not is_registered:
             await self._ask(waiter)
         while waiter.outcome is None:
-            if waiter.future is None or waiter.future.done():
-                waiter.future = asyncio.get_running_loop().create_future()
-            await asyncio.shield(waiter.future)
+            await waiter.news()
             if waiter.outcome is None:
                 await self._ask(waiter)
         return waiter.outcome
@@ -177,19 +205,18 @@ class Listener:
             status, newline, payload = pairs[at + 1].partition(b"\n")
             if newline and status.decode(errors="replace") in TERMINAL:
                 waiter.settle(Outcome(status.decode(), payload))
-            elif waiter.future is not None and not waiter.future.done():
-                waiter.future.set_result(None)  # too large to travel along, or forged: look
+            else:
+                waiter.wake()  # too large to travel along, or forged: look
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             for waiter in list(self._waiters.values()):
-                if waiter.future is not None and not waiter.future.done() and waiter.outcome is None:
+                if waiter.is_awaited and waiter.outcome is None:
                     try:
                         await self._ask(waiter)
                     except (RunNotFound, CorruptPayload) as error:
-                        if not waiter.future.done():
-                            waiter.fail(error)
+                        waiter.fail(error)
                     except (ServerError, StoreUnavailable, ConfigurationError) as error:
                         log.warning("looking for the end of run %s failed: %s", waiter.id, error)
 

@@ -14,7 +14,7 @@ from durable_async.store.retry import Caller
 from durable_async.store.scripts import with_source
 from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
-from durable_async.store.transport_base import Transport
+from durable_async.store.transport_base import Transport, process
 
 DEADLINE_S = 30.0
 """How long a call keeps trying while the store is in trouble."""
@@ -70,7 +70,7 @@ class Session:
     def _check_usable(self) -> None:
         if self._store is None:
             raise StoreUnavailable("the Durable is not open; use it inside `async with durable:`")
-        if os.getpid() != self._pid:
+        if process.pid != self._pid:
             raise StoreUnavailable("the Durable was opened before a fork; open it again in this process")
         if asyncio.get_running_loop() is not self._loop:
             raise StoreUnavailable("the Durable was opened in another event loop; open one for this loop")

@@ -110,5 +110,7 @@ def roundtrip(
         TypeError: as `adapter_for`.
     """
     data = codec.encode(value, limit=limit, what=what)
+    if type(value) in codec.unchanging:
+        return data, adapter_for(annotation)(value, what)
     # Wrappers may make the stored form longer than the limit, which is about the encoded value.
     return data, adapter_for(annotation)(codec.decode(data, limit=max(limit + 4096, len(data))), what)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from durable_async.errors import ConfigurationError, StoreUnavailable
+from durable_async.store.deadlines import Deadlines
 from durable_async.store.errors import Kind, ServerError, Verdict, classify
 from durable_async.store.transport_base import Arg, Args, Reply, Transport
 
@@ -48,6 +49,7 @@ class Caller:
         self.on_trouble: list[Callable[[str | None], None]] = []
         """Called with `trouble` whenever it changes."""
         self._troubled: dict[_Call, Verdict] = {}
+        self._deadlines: dict[float, Deadlines] = {}
         self._submit = transport.submit
         self._is_closed = False
         transport.on_reconnect.append(self._retry_lost)
@@ -66,7 +68,7 @@ class Caller:
         call = _Call(self, args, on_reply)
         self._submit(args, call)
         if deadline_s is not None:
-            call.deadline = asyncio.get_running_loop().call_later(deadline_s, call.expire)
+            self._watch(call, deadline_s)
 
     async def call(self, args: Args, *, deadline_s: float | None = None) -> Any:
         """Send a repeat-safe command and wait for its reply. Cancelling it stops the tries, not what was sent.
@@ -76,8 +78,7 @@ class Caller:
             ConfigurationError: if it refuses our credentials or rights and there is a deadline.
             ServerError: if the server answers with an error that trying again cannot change.
         """
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
+        future = asyncio.get_running_loop().create_future()
 
         def settle(reply: object) -> None:
             if not future.done():
@@ -89,12 +90,19 @@ class Caller:
         call = _Call(self, args, settle)
         self._submit(args, call)
         if deadline_s is not None:
-            call.deadline = loop.call_later(deadline_s, call.expire)
+            self._watch(call, deadline_s)
         try:
             return await future
         except asyncio.CancelledError:
             call.abandon()
             raise
+
+    def _watch(self, call: _Call, deadline_s: float) -> None:
+        deadlines = self._deadlines.get(deadline_s)
+        if deadlines is None:
+            deadlines = self._deadlines[deadline_s] = Deadlines(deadline_s)
+        deadlines.watch(call)
+        call.deadline = deadlines
 
     def close(self) -> None:
         """No further retries: calls waiting for one get `StoreUnavailable` now, others at their first failure.
@@ -149,7 +157,7 @@ class _Call:
         self.args = args
         self.on_reply = on_reply
         self.is_done = False
-        self.deadline: asyncio.TimerHandle | None = None
+        self.deadline: Deadlines | None = None
         self.pause: asyncio.TimerHandle | None = None
         self.verdict: Verdict | None = None
         self.has_sent_source = False
@@ -192,16 +200,19 @@ class _Call:
             self._finish()
 
     def _settle(self, reply: object) -> None:
-        if self.deadline is not None or self.verdict is not None:
+        if self.verdict is not None:
             self._finish()
+        elif self.deadline is not None:
+            self.deadline.forget(self)
         self.is_done = True
         self.on_reply(reply)
 
     def _finish(self) -> None:
         self.is_done = True
-        for timer in (self.deadline, self.pause):
-            if timer is not None:
-                timer.cancel()
+        if self.deadline is not None:
+            self.deadline.forget(self)
+        if self.pause is not None:
+            self.pause.cancel()
         self.caller._leave(self)
 
     def _failed(self, error: Exception) -> None:

@@ -41,7 +41,7 @@ async def test_a_wait_when_the_client_closes(bench: Bench) -> None:
     async with durable:
         handle = await durable.start(flows.waits)
         waiting = asyncio.create_task(handle.result())
-        await bench.until(lambda: handle._waiter is not None and handle._waiter.future is not None, "it waits")
+        await bench.until(lambda: handle._waiter is not None and handle._waiter.is_awaited, "it waits")
     with pytest.raises(StoreUnavailable, match="closed"):
         await waiting
 
