@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from durable_async import call_workflow, start_workflow, wait_for_event, workflow
+from durable_async import call_workflow, map_workflow, start_workflow, wait_for_event, workflow
 
 
 @workflow
@@ -14,7 +12,7 @@ async def square(n: int) -> int:
 
 @workflow
 async def fans_out(count: int) -> list[int]:
-    return list(await asyncio.gather(*(call_workflow(square, n) for n in range(count))))
+    return await map_workflow(square, range(count))
 
 
 @workflow
