@@ -18,6 +18,7 @@ from durable_async.store.queueing import QueueCalls
 from durable_async.store.scheduling import ScheduleCalls
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
+from durable_async.store.structure import StructureCalls
 from durable_async.store.upkeep import UpkeepCalls
 from durable_async.store.watching import WatchCalls
 
@@ -33,7 +34,7 @@ PUSH_LIMIT = 10_000
 _start, _claim, _resume, _commit = (SCRIPTS[n] for n in ("start_run", "claim_runs", "resume_runs", "commit_run"))
 
 
-class Store(OutsideCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, ScheduleCalls):
+class Store(OutsideCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, ScheduleCalls, StructureCalls):
     """The transitions of one partition.
 
     Args:

@@ -39,21 +39,27 @@ class Reaper:
         self._seen: dict[str, tuple[bytes, float]] = {}
         """By worker: the counter as last seen to move, and when."""
         self._missed: dict[tuple[str, str], int] = {}
+        self._strangers: set[str] = set()
         self.reaped = 0
+
+    def suspect(self, worker: str) -> None:
+        """This worker has a stream and no heartbeat: to be watched for a lease like any other."""
+        self._strangers.add(worker)
 
     async def sweep(self) -> None:
         """Looks once for dead workers and puts back what they hold."""
         store = self._store
         beats = await self._hash(store.keys.beats)
         consumers = await self._consumers()
-        for worker in {*beats, *consumers} - {self._me}:
+        for worker in {*beats, *consumers, *self._strangers} - {self._me}:
             if self._is_silent(worker, beats.get(worker, b"")) and await self._is_dead(worker):
                 try:
                     await self._reap(worker, beats.get(worker, b""), consumers.get(worker, ()))
                 except ServerError as error:
                     # The others' entries have to wait for nothing that is wrong with this one's.
                     log.error("worker %s is dead and cannot be cleared away: %s", worker, error)
-        for gone in set(self._seen) - set(beats) - set(consumers):
+        self._strangers.intersection_update(self._seen)
+        for gone in set(self._seen) - set(beats) - set(consumers) - self._strangers:
             del self._seen[gone]
 
     def _is_silent(self, worker: str, beat: bytes) -> bool:
@@ -98,6 +104,7 @@ class Reaper:
             count += await self._put_back(key, "W", [parse_entry(e) for e in entries])
         if await store.close_worker(worker, beat.decode(errors="replace")):
             self._seen.pop(worker, None)
+            self._strangers.discard(worker)
         self.reaped += count
         if count:
             log.warning("worker %s is dead: %d of its entries were put back", worker, count)

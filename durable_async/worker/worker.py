@@ -43,6 +43,7 @@ from durable_async.worker.reaper import Reaper
 from durable_async.worker.runner import Runner, RunnerSettings
 from durable_async.worker.scheduler import Scheduled, Scheduler
 from durable_async.worker.settings import WorkerSettings
+from durable_async.worker.sweeper import Sweeper
 from durable_async.worker.timers import Timers
 from durable_async.worker.unblocker import Unblocker
 from durable_async.worker.walks import Walker
@@ -168,6 +169,7 @@ class Worker:
         runner.intake.on_paused = self.gates.shut
         self._reaper = Reaper(self.store, runner.intake, self.id, self.gates.lanes, settings.lease)
         self._purger = Purger(self.store)
+        self._sweeper = Sweeper(self.store, settings.lease, self._reaper.suspect)
         self._unblocker = Unblocker(
             self.store,
             self.id,
@@ -265,6 +267,7 @@ class Worker:
             try:
                 await self._reaper.sweep()
                 await self._purger.sweep()
+                await self._sweeper.sweep()
                 if monotonic() - last_reconcile > lease / 2:
                     last_reconcile = monotonic()
                     await self._reaper.reconcile(

@@ -39,6 +39,8 @@ class Fleet:
         self.lease = lease
         self.random = random.Random(seed)
         self.faults = 0
+        self.is_damaged = False
+        """Set by a test that damages the store by hand: otherwise the sweeper may find nothing to mend."""
         self.broken: list[str] = []
         """What the observer saw that must never be."""
         self._size = size
@@ -108,8 +110,14 @@ class Fleet:
 
                 with suppress(AssertionError):
                     await until(lambda: not left(), "cleared away", patience_s=20.0)
-            found = self.broken + check_invariants(raw, self.book)
+            found = self.broken + check_invariants(raw, self.book) + self._mended(raw)
         assert not found, "\n".join(found)
+
+    def _mended(self, raw: redis.Redis) -> list[str]:
+        if self.is_damaged:
+            return []
+        counts: Any = raw.hgetall(Keys(self.namespace).meta)
+        return [f"no transition may leave damage: {k} {n}" for k, n in counts.items() if k.startswith(b"fixed:")]
 
     # ------------------------------------------------------------------ clients
 

@@ -36,19 +36,10 @@ from .book import Book
 STRIKES = ("crash-before", "crash-after", "lose-request", "lose-reply")
 BY_THE_CLOCK = frozenset(
     {
-        "poll_due",
-        "poll_schedules",
-        "purge_index",
-        "HGETALL",
-        "XINFO",
-        "XPENDING",
-        "XREADGROUP",
-        "INFO",
-        "CONFIG",
-        "PING",
-        "CLIENT",
+        "poll_due", "poll_schedules", "purge_index", "HGETALL", "XINFO", "XPENDING", "XREADGROUP", "INFO", "CONFIG",
+        "PING", "CLIENT", "take_sweep", "sift_runs", "repair_run", "SCAN", "ZMSCORE", "HSET", "PEXPIRE",
     }
-)
+)  # fmt: skip
 LEASE_S = 0.7
 
 current: ContextVar[Plan | None] = ContextVar("current", default=None)
