@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from durable_async.checking import check_name
@@ -47,7 +47,9 @@ class Scheduling(Base):
             StoreUnavailable: if the store cannot be reached; the run may have been started.
         """
         record = await self._schedule(schedule)
-        now_ms = int(datetime.now(UTC).timestamp()) * 1000
+        # By the server's clock, as ticks are.
+        store = self._session.store
+        now_ms = int((await store.caller.call(("TIME",), deadline_s=store.deadline_s))[0]) * 1000
         payload, digest = tick_input(self.codec, self.limits.payload, now_ms if record.takes_tick else None)
         run = NewRun(
             id=f"{record.name}@{tick_text(now_ms)}-{secrets.token_hex(3)}",
@@ -61,7 +63,7 @@ class Scheduling(Base):
             token=secrets.token_hex(8),
         )
         tick = Tick(want="trigger", name=record.name, new_cursor_ms=now_ms, run=run)
-        reply = await self._session.store.tick_schedule(tick)
+        reply = await store.tick_schedule(tick)
         if reply[0] == Answer.EXISTS:
             raise WorkflowIdConflict(f"a run with the id {run.id!r} exists; trigger it again")
         if reply[0] == Answer.GONE:
