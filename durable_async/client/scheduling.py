@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import secrets
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -11,13 +12,13 @@ from durable_async.checking import check_name
 from durable_async.client.base import Base
 from durable_async.client.handle import Handle
 from durable_async.engine.records import start_record
-from durable_async.errors import UnknownWorkflow, WorkflowIdConflict
+from durable_async.errors import ConfigurationError, PayloadError, UnknownWorkflow, WorkflowIdConflict
 from durable_async.shapes import ScheduleInfo
 from durable_async.store.commands import NewRun
 from durable_async.store.scheduling import ScheduleRecord, Tick
 from durable_async.store.status import Answer
 from durable_async.workflow.definitions import Workflow
-from durable_async.workflow.schedules import tick_input, tick_moment, tick_text
+from durable_async.workflow.schedules import PROBE, tick_input, tick_moment, tick_text
 
 if TYPE_CHECKING:
     from durable_async.client.durable import Durable
@@ -44,9 +45,12 @@ class Scheduling(Base):
 
         Raises:
             UnknownWorkflow: if no worker has made a schedule of this name known.
+            ConfigurationError: if the workflow takes the tick, and workers store inputs with another codec.
             StoreUnavailable: if the store cannot be reached; the run may have been started.
         """
         record = await self._schedule(schedule)
+        if record.takes_tick:
+            self._check_codec(record)
         # By the server's clock, as ticks are.
         store = self._session.store
         now_ms = int((await store.caller.call(("TIME",), deadline_s=store.deadline_s))[0]) * 1000
@@ -101,6 +105,16 @@ class Scheduling(Base):
         """
         record = await self._schedule(schedule)
         await self._session.store.change_schedule(record.name, "remove")
+
+    def _check_codec(self, record: ScheduleRecord) -> None:
+        # As the command line has none of its own: a run whose input its workers cannot read would wait for ever.
+        with suppress(PayloadError, ConfigurationError):
+            if self.codec.decode(record.probe) == PROBE:
+                return
+        raise ConfigurationError(
+            f"the workers of schedule {record.name!r} store inputs with another codec than this; "
+            "trigger it from a program that has theirs"
+        )
 
     async def _change(self, schedule: Workflow[Any, Any] | str, want: str) -> None:
         name = _name(schedule)

@@ -16,7 +16,7 @@ SCHEDULE_LEASE_MS: Final = 2_000
 """How long a due schedule stays with the worker that was handed it."""
 _FIELDS: Final = (
     "expression", "cursor", "next", "last_at", "last_run", "paused", "error", "workflow", "queue", "version",
-    "retention", "takes_tick", "catch_up", "overlap", "timeout",
+    "retention", "takes_tick", "catch_up", "overlap", "timeout", "probe",
 )  # fmt: skip
 _NO_RUN: Final = NewRun("", "", "", b"", b"", 0)
 
@@ -42,13 +42,15 @@ class ScheduleRecord:
     takes_tick: bool = False
     catch_up: str = ""
     overlap: str = ""
+    probe: bytes = b""
+    """A value as the workers' codec stores it: whoever cannot read it cannot make an input."""
 
     def fields(self) -> bytes:
         """What a worker's code says of it, packed for the script."""
         values: list[Any] = [
             "workflow", self.workflow, "queue", self.queue, "version", self.version or "",
             "retention", self.retention_ms, "takes_tick", int(self.takes_tick), "catch_up", self.catch_up,
-            "overlap", self.overlap, "timeout", self.timeout_ms,
+            "overlap", self.overlap, "timeout", self.timeout_ms, "probe", self.probe,
         ]  # fmt: skip
         return pack_flat(values)
 
@@ -175,4 +177,5 @@ def _record(name: str, row: Sequence[bytes | None]) -> ScheduleRecord:
         catch_up=text_of(row[12]),
         overlap=text_of(row[13]),
         timeout_ms=number_of(row[14]),
+        probe=row[15] or b"",
     )

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any, Final, get_args
 
 from durable_async.checking import to_ms
-from durable_async.codec import Codec
+from durable_async.codec import HARD_LIMIT, Codec
 from durable_async.engine.records import start_record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import ConfigurationError, PayloadError
@@ -30,7 +30,7 @@ from durable_async.store.status import Answer
 from durable_async.store.store import Store
 from durable_async.worker.looks import Looks
 from durable_async.workflow.definitions import Workflow
-from durable_async.workflow.schedules import Schedule, due_ticks, tick_input, tick_text
+from durable_async.workflow.schedules import PROBE, Schedule, due_ticks, tick_input, tick_text
 
 log = logging.getLogger("durable_async.worker")
 
@@ -57,7 +57,7 @@ class Scheduled:
         """The workflow's name is the schedule's."""
         return self.spec.name
 
-    def record(self, cursor_ms: int, next_ms: int) -> ScheduleRecord:
+    def record(self, codec: Codec, cursor_ms: int = 0, next_ms: int = 0) -> ScheduleRecord:
         """What the store is told."""
         return ScheduleRecord(
             name=self.name,
@@ -72,6 +72,7 @@ class Scheduled:
             takes_tick=self.takes_tick,
             catch_up=self.catch_up,
             overlap=self.overlap,
+            probe=_probe(codec),
         )
 
     def run_of(self, tick_ms: int, codec: Codec, limit: int) -> NewRun:
@@ -91,6 +92,13 @@ class Scheduled:
             timeout_ms=self.spec.timeout_ms,
             version=self.spec.version,
         )
+
+
+def _probe(codec: Codec) -> bytes:
+    try:
+        return codec.encode(PROBE, limit=HARD_LIMIT, what="probe")
+    except PayloadError:
+        return b""  # then ticks cannot be stored either: each says so
 
 
 def scheduled(workflows: Iterable[Workflow[Any, Any]], retention_ms: int) -> list[Scheduled]:
@@ -172,10 +180,10 @@ class Scheduler:
         return wait_s
 
     async def _register(self, mine: Scheduled) -> None:
-        is_done, now_ms, follows_ms = await self._store.register_schedule(mine.record(0, 0))
+        is_done, now_ms, follows_ms = await self._store.register_schedule(mine.record(self._codec))
         while not is_done:
             cursor_ms = now_ms if follows_ms is None else follows_ms
-            record = mine.record(cursor_ms, mine.schedule.next_after(cursor_ms))
+            record = mine.record(self._codec, cursor_ms, mine.schedule.next_after(cursor_ms))
             is_done, now_ms, follows_ms = await self._store.register_schedule(record)
 
     async def _handle(self, mine: Scheduled, cursor_ms: int, last_run: str, now_ms: int) -> None:

@@ -24,6 +24,8 @@ LATE_MS: Final = 60_000
 """A tick that nobody has started so long after its time was missed, for `catch_up="none"`."""
 LONGEST_NAME: Final = 100
 """Characters of a scheduled workflow's name: the ids of its runs are the name and the tick."""
+PROBE: Final = "tick"
+"""What workers store beside a schedule for others to see whether they have the same codec."""
 
 
 class Schedule(ABC):

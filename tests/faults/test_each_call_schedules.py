@@ -64,7 +64,9 @@ async def missed(case: Case, durable: Durable, ledger: str) -> None:
 async def registered_long_ago(durable: Durable) -> None:
     (mine,) = scheduled(durable.workflows.values(), WEEK_MS)
     cursor_ms = (int(time() * 1000) // WEEK_MS - 3) * WEEK_MS
-    assert (await durable._session.store.register_schedule(mine.record(cursor_ms, cursor_ms + WEEK_MS)))[0]
+    assert (await durable._session.store.register_schedule(mine.record(durable.codec, cursor_ms, cursor_ms + WEEK_MS)))[
+        0
+    ]
 
 
 @pytest.fixture

@@ -9,7 +9,16 @@ from itertools import pairwise
 
 import pytest
 
-from durable_async import RunFailed, RunInfo, ScheduleInfo, Status, UnknownWorkflow
+from durable_async import (
+    ConfigurationError,
+    Durable,
+    Encrypted,
+    RunFailed,
+    RunInfo,
+    ScheduleInfo,
+    Status,
+    UnknownWorkflow,
+)
 from durable_async.worker.scheduler import scheduled
 
 from . import flows_schedules as flows
@@ -47,10 +56,10 @@ async def runs(world: World, name: str) -> list[RunInfo]:
 
 async def known(world: World) -> None:
     """As after a worker was there; those of each second are paused."""
-    store = world.durable._session.store
+    store, codec = world.durable._session.store, world.durable.codec
     for mine in scheduled(world.durable.workflows.values(), 60_000):
-        _, now_ms, _ = await store.register_schedule(mine.record(0, 0))
-        assert (await store.register_schedule(mine.record(now_ms, mine.schedule.next_after(now_ms))))[0]
+        _, now_ms, _ = await store.register_schedule(mine.record(codec))
+        assert (await store.register_schedule(mine.record(codec, now_ms, mine.schedule.next_after(now_ms))))[0]
         if mine.name in EACH_SECOND:
             await world.durable.pause_schedule(mine.name)
 
@@ -176,6 +185,19 @@ async def test_v08_out_of_turn(world: World) -> None:
 
         await world.until(looked, "a worker has found the next tick")
     assert len(await runs(world, "newest")) == 2
+
+
+async def test_v08_out_of_turn_by_one_who_cannot_make_the_input(world: World) -> None:
+    await known(world)
+    codec = Encrypted([b"k" * 32])
+    async with Durable(world.url, namespace=world.namespace, codec=codec) as other:
+        with pytest.raises(ConfigurationError, match="another codec"):
+            await other.trigger("newest")
+        # Without an input there is nothing to be read.
+        handle = await other.trigger("all_of_them")
+    async with world.workers():
+        assert await world.result(world.durable.run(handle.id)) == "default"
+    assert await runs(world, "newest") == []
 
 
 async def test_v08_a_start_that_fails_is_visible(world: World) -> None:
