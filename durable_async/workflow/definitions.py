@@ -235,7 +235,8 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
         catch_up: which ticks are started that came while no worker was there: the newest `one` (default), `all`, oldest
             first, or `none`: only a tick of the last minute. What comes while a schedule is paused is never caught up.
         overlap: `allow` (default), or `skip` to leave a tick out while the schedule's last run has not ended, be it
-            waiting, paused with its queue or cancelled and cleaning up. Ticks left out are not caught up.
+            waiting, between two attempts, paused with its queue, or cancelled and cleaning up. Ticks left out are not
+            caught up.
         retry: a `Retry`, or a number of attempts: a run that fails, by its timeout too, is run again under its id from
             a fresh journal, after the policy's delay. Children that had completed for the same input are kept, the
             others run again under their ids; context and unconsumed events stay. Who waits for the result is told of

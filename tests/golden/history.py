@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from durable_async.store.commands import Claimed
 
 FOLDER = Path(__file__).parent / "histories"
 KEPT = (
-    "workflow", "queue", "parent", "ref", "depth", "attempt", "created", "started", "version", "context", "status",
-    "gen", "deadline",
+    "workflow", "queue", "parent", "ref", "depth", "attempt", "created", "started", "version", "status", "gen",
+    "deadline",
 )  # fmt: skip
 """Fields of the record that a replay depends on."""
 
@@ -27,16 +26,27 @@ class Recorded:
 
     def claimed(self, length: int) -> Claimed:
         """What a worker is told that takes the run over when its journal has this length."""
-        # The answer of claim_runs.lua, of which only these fields are read.
-        f: list[Any] = [None] * 64
-        at = {
-            "started": 8, "workflow": 9, "queue": 10, "parent": 11, "ref": 12, "attempt": 15, "depth": 16,
-            "created": 17, "version": 18,
-        }  # fmt: skip
-        for name, index in at.items():
-            if name in self.record:
-                f[index] = self.record[name].encode("latin-1")
-        return Claimed.from_reply([0, 1, f, self.journal[:length], length, []])
+        f = self.record
+        return Claimed(
+            epoch=1,
+            started_ms=int(f["started"]),
+            workflow=f["workflow"],
+            queue=f["queue"],
+            parent=f.get("parent", ""),
+            ref=f.get("ref", ""),
+            hint="",
+            parent_queue="",
+            attempt=int(f.get("attempt", 1)),
+            depth=int(f.get("depth", 0)),
+            created_ms=int(f["created"]),
+            version=f.get("version"),
+            retention_ms=-1,
+            gen=int(f.get("gen", 1)),
+            deadline_ms=int(f["deadline"]) if f.get("deadline") else None,
+            journal=self.journal[:length],
+            journal_length=length,
+            inbox=[],
+        )
 
 
 def dump(runs: list[Recorded], path: Path) -> None:

@@ -56,6 +56,10 @@ async def cancel(durable: Durable, handle: Handle[Any]) -> None:
     assert await handle.cancel("enough")
 
 
+async def send_late(durable: Durable, handle: Handle[Any]) -> None:
+    await handle.send_event("late", "kept over lives")
+
+
 async def nothing(durable: Durable, handle: Handle[Any]) -> None: ...
 
 
@@ -83,6 +87,9 @@ STORIES: dict[str, tuple[Any, Any, Act]] = {
     "asks": (asking.asks, None, answer),
     "at_most_once": (later.at_most_once, None, nothing),
     "says_how_far": (later.says_how_far, 3, nothing),
+    "third_time": (later.third_time, 7, send_late),
+    "continues": (later.continues, 3, send_late),
+    "timed_out": (later.timed_out, None, nothing),
 }
 
 
