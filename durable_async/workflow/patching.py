@@ -16,8 +16,8 @@ def patched(change: str) -> bool:
 
     True for runs that get here for the first time with this code, also if they were started or parked before; that is
     recorded. False for runs whose journal shows that they went past this place without it. The answer for one `change`
-    is the same wherever and how often a run asks, also in loops, in branches and on replay. A further attempt of the run,
-    or its life after `continue_as_new`, has a history of its own: it goes the new way.
+    is the same wherever and how often a run asks, also in loops, in branches and on replay. A further attempt of the
+    run, or its life after `continue_as_new`, has a history of its own: it goes the new way.
 
     Give children that the new way calls a `ref`: without one they are numbered together with those of the old way.
 
