@@ -228,9 +228,14 @@ def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
     if kind == Kind.CHILD:
         facts: dict[str, Any] = {"workflow": values[4], "awaited": bool(values[6])}
         return HistoryEvent(index, "child_started", values[3], at, detail=facts)
-    if kind == Kind.AWAIT:
+    if kind == Kind.SPAWN:
+        by = {"workflow": values[5], "awaited": bool(values[7]), "by_step": True}
+        return HistoryEvent(index, "child_started", values[3], at, values[9], detail=by)
+    if kind == Kind.DROP and not values[4]:
+        return HistoryEvent(index, "child_left", values[3], at)
+    if kind == Kind.AWAIT or kind == Kind.JOIN:
         return HistoryEvent(index, "child_awaited", values[3], at)
-    if kind == Kind.CANCEL:
+    if kind == Kind.CANCEL or kind == Kind.DROP:
         return HistoryEvent(index, "child_cancel", values[3], at, detail={"reason": values[4]})
     if kind == Kind.CONTEXT:
         return HistoryEvent(index, "context", values[3], at)

@@ -42,13 +42,37 @@ def issue_child(
         WorkflowDepthExceeded: if the child would be deeper than the limit.
         PayloadError: if the input cannot be stored.
     """
+    child, new = new_child(
+        run, spec, value, ref=ref, queue=queue, awaited=awaited, on_close=on_close, delay_ms=delay_ms, retry=retry
+    )
+    if new is not None:
+        _create(run, child, new, f"child:{child.ref}")
+        if retry is not None or run.identity.gen > 1:
+            child.new = new
+    return child
+
+
+def new_child(
+    run: Run,
+    spec: WorkflowSpec,
+    value: object,
+    *,
+    ref: str | None,
+    queue: str | None,
+    awaited: bool,
+    on_close: str,
+    delay_ms: int = 0,
+    retry: Retry | None = None,
+    by_step: bool = False,
+) -> tuple[Child, NewChild | None]:
+    """The child that a ref names, and what it is to be created from if it is new. Raises as `issue_child`."""
     left_out = not spec.takes_input or (value is None and spec.has_default)
     payload = b"" if left_out else run.codec.encode(value, limit=run.limits.payload, what="input")
     digest = run.codec.fingerprint(value)
     ref = run.children.pick_ref(ref, spec.name)
     child = run.children.find(ref, spec, digest)
     if child is not None:
-        return child
+        return child, None
     depth = run.identity.depth + 1
     if depth > run.limits.depth:
         raise WorkflowDepthExceeded(
@@ -59,17 +83,14 @@ def issue_child(
     id = child_id(run.identity.id, ref)
     child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close, retry=retry, first_ms=run.now_ms)
     run.children.add(child)
-    child.is_cleanup = run.is_cleaning_up
-    if spec.compensate is not None and not run.is_unwinding:
+    child.is_cleanup, child.is_spawned = run.is_cleaning_up, by_step
+    if spec.compensate is not None and not run.is_unwinding and not by_step:
         child.undo = spec.compensate
         run.saga.watch(child)
     mode = ("c" if child.is_cleanup else "") + ("k" if run.identity.attempt > 1 else "")
     new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, mode)
     new.timeout_ms = spec.timeout_ms
-    _create(run, child, new, f"child:{ref}")
-    if retry is not None or run.identity.gen > 1:
-        child.new = new
-    return child
+    return child, new
 
 
 def _create(run: Run, child: Child, new: NewChild, identity: str) -> None:
@@ -83,6 +104,9 @@ def child_ended(run: Run, child: Child, letter: str, payload: bytes) -> None:
         # That was what an earlier life of this run had started: the id is free now.
         child.is_occupied = False
         _run_again(run, child)
+        if child.is_spawned:
+            child.is_vacant = True
+            child.tell_listeners()
         run.children.look_again()
     elif letter not in "fu" or not _is_retried(run, child, payload):
         child.settle(letter, payload)
@@ -195,6 +219,7 @@ def give_up(run: Run, child: Child, reason: str) -> None:
     """Cancels a child that nobody waits for any more; its ref is spent."""
     child.given_up = True
     ask_cancel(run, child, reason)
+    child.tell_listeners()
 
 
 def ask_cancel(run: Run, child: Child, reason: str) -> None:

@@ -22,6 +22,10 @@ MAX_ID = 255
 """Characters of an id; a longer one is replaced by a hash below its root."""
 
 
+_NOBODY: list[asyncio.Future[None]] = []
+"""Shared by all that no step waits for: there may be ten thousand children."""
+
+
 @dataclass(slots=True)
 class Child:
     """One child of a run."""
@@ -55,6 +59,13 @@ class Child:
     """What undoes it once it has completed: how it ends is then of interest even if it was given up."""
     is_cleanup: bool = False
     """It was issued after the run had seen its cancel: that cancel does not reach it."""
+    listeners: list[asyncio.Future[None]] = field(default_factory=lambda: _NOBODY)
+    is_spawned: bool = False
+    """A step has started or called it."""
+    is_vacant: bool = False
+    """Its id was occupied and is free now: the step that wants it starts it."""
+    by_step: str = ""
+    """The step that called it: given up with it."""
     is_resting: bool = False
     """It has failed, and is to be run again after a while."""
 
@@ -67,6 +78,20 @@ class Child:
         """It has ended, and will not be run again: who waits for it goes on."""
         self.letter, self.payload = letter, payload
         for future in self.waiters:
+            if not future.done():
+                future.set_result(None)
+        if self.listeners:
+            self.tell_listeners()
+
+    def listen(self, future: asyncio.Future[None]) -> None:
+        """A step waits for it."""
+        if self.listeners is _NOBODY:
+            self.listeners = []
+        self.listeners.append(future)
+
+    def tell_listeners(self) -> None:
+        """It has ended, or was given up: the steps that wait for it go on."""
+        for future in self.listeners:
             if not future.done():
                 future.set_result(None)
 
@@ -83,7 +108,7 @@ def child_id(parent_id: str, ref: str) -> str:
 class Children:
     """The name space of one run's children."""
 
-    __slots__ = ("_news", "_numbers", "awaited", "by_id", "by_ref")
+    __slots__ = ("_news", "_numbers", "awaited", "by_id", "by_ref", "has_called")
 
     def __init__(self) -> None:
         self.by_ref: dict[str, Child] = {}
@@ -92,6 +117,8 @@ class Children:
         """By id, those that somebody waits for now: what a run waits for must not cost a look at all its children."""
         self._numbers: dict[str, int] = {}
         self._news: asyncio.Future[None] | None = None
+        self.has_called = False
+        """Whether any was called by a step."""
 
     def pick_ref(self, ref: str | None, workflow: str) -> str:
         """The ref of a call: the given one, or the workflow's name, numbered from the second on.

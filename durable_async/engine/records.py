@@ -42,6 +42,9 @@ class Kind:
     CONTEXT: Final = "context"  # [CONTEXT, t, identity, key, payload]
     LAUNCH: Final = "launch"  # [LAUNCH, t, identity, step identity, attempt; 0: taken back]
     PROGRESS: Final = "progress"  # [PROGRESS, t, identity, payload]
+    SPAWN: Final = "spawn"  # [SPAWN, t, identity, child id, ref, workflow, digest, awaited, on_close, attempt, by]
+    JOIN: Final = "join"  # [JOIN, t, identity, child id]
+    DROP: Final = "drop"  # [DROP, t, identity, child id, reason, spent; no reason: left to go on]
     CUT: Final = "cut"  # [CUT, t, '']
     SAGA: Final = "saga"  # [SAGA, t, identity, status, payload]
     UNDO_FAILED: Final = "undo_failed"  # [UNDO_FAILED, t, identity, failure]
@@ -62,6 +65,9 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.CONTEXT: (str, bytes),
     Kind.LAUNCH: (str, int),
     Kind.PROGRESS: (bytes,),
+    Kind.SPAWN: (str, str, str, bytes, int, str, int, str),
+    Kind.JOIN: (str,),
+    Kind.DROP: (str, str, int),
     Kind.CUT: (),
     Kind.SAGA: (str, bytes),
     Kind.UNDO_FAILED: (bytes,),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from durable_async.engine.matching import is_same_record
 from durable_async.engine.patches import remember
 from durable_async.engine.records import AS_RECORDED, Kind, Message, parse_message, parse_record
+from durable_async.engine.spawning import replay_spawn
 from durable_async.errors import CorruptPayload, NonDeterministicReplay
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ def _record(run: Run, values: list[Any]) -> None:
         run.advance(time_ms)
         run.steps.replay(kind, values)
         run.loop.run_ready()
+    elif kind in (Kind.SPAWN, Kind.JOIN, Kind.DROP):
+        run.advance(time_ms)
+        if not replay_spawn(run, kind, values):
+            raise diverged(run, identity, _ending(run))
     elif kind == Kind.LAUNCH:
         # Also if the code has changed its mind about the step meanwhile.
         run.expected.pop(identity, None)

@@ -338,6 +338,12 @@ class Run:
         self.grown(raw)
         self._list.append(Entry("R", raw))
 
+    def put(self, entry: Entry) -> Entry:
+        """As `append`, with an effect."""
+        self.grown(entry.value)
+        self._list.append(entry)
+        return entry
+
     def issue(self, identity: str, entry: Entry) -> None:
         """A record of something the body asked for, with its effect; in a replay it is only expected."""
         if self._replaying:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from durable_async.checking import to_ms
 from durable_async.engine.failures import step_error, step_failure
 from durable_async.engine.records import UNKNOWN, Entry, Kind, record
+from durable_async.engine.spawning import step_given_up
 from durable_async.engine.spec import StepCall, StepSpec
 from durable_async.errors import DurableError, PayloadError, StepInterrupted
 from durable_async.types import Retry
@@ -70,6 +71,8 @@ class Steps:
                 del self._live[identity]
                 if not live.is_backing_off:
                     self.aborts.append(live.call)
+                if run.has_children and run.children.has_called:
+                    step_given_up(run, identity)
 
     def _mark(self, call: StepCall) -> None:
         run = self._run

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
+from durable_async.engine.records import Entry
 from durable_async.engine.run import Run
 from durable_async.engine.spec import StepCall
 from durable_async.store.commands import Claimed
@@ -32,6 +33,7 @@ class Resident:
     """One run in memory. At most one call of it is outstanding; what happens meanwhile waits for the next."""
 
     __slots__ = (
+        "acks",
         "claimed",
         "deferred",
         "epoch",
@@ -41,12 +43,14 @@ class Resident:
         "is_dropped",
         "is_out",
         "is_parked",
+        "is_slotless",
         "nonce",
         "run",
         "seq",
         "tasks",
         "timer",
         "trouble",
+        "waiting",
     )
 
     def __init__(self, id: str, run: Run, claimed: Claimed, nonce: str, held: Held) -> None:
@@ -67,6 +71,12 @@ class Resident:
         """Entries read while a call was outstanding: judged after its reply, never by memory."""
         self.tasks: dict[str, tuple[StepCall, asyncio.Future[None]]] = {}
         self.timer: asyncio.TimerHandle | None = None
+        self.acks: list[tuple[Entry, asyncio.Future[None]]] | None = None
+        """Steps that wait for what they asked for to be committed."""
+        self.waiting: dict[str, int] | None = None
+        """Attempts that wait for children, and for how many; None until there is one."""
+        self.is_slotless = False
+        """All its steps wait for children: it has given its slot back."""
         self.trouble = ""
         """Why the run is about to be blocked: the code or the data cannot go on."""
 

@@ -29,6 +29,7 @@ from durable_async.worker.committer import commit_of
 from durable_async.worker.intake import Intake
 from durable_async.worker.rebuild import begin_run, identity_of
 from durable_async.worker.resident import Held, Resident, Residents
+from durable_async.worker.step_calls import StepCalls
 from durable_async.worker.steps import StepRunner
 
 log = logging.getLogger("durable_async.worker")
@@ -79,7 +80,8 @@ class Runner:
         self.is_draining = False
         self.on_due: Callable[[int], None] = lambda due_ms: None
         self.on_walk: Callable[[], None] = lambda: None
-        self.steps = StepRunner(self._step_done, min(settings.concurrency, 64))
+        self.calls = StepCalls(self.intake.slots, self.advance)
+        self.steps = StepRunner(self._step_done, min(settings.concurrency, 64), self.calls)
         self._may_launch = may_launch
 
     # ------------------------------------------------------------------ taking over
@@ -151,11 +153,16 @@ class Runner:
             if self.is_draining or not self._may_launch():
                 self._wait_or_release(resident)
                 return
+            if resident.is_slotless:
+                resident.is_slotless = False
+                self.intake.slots.take()
             for call in run.steps.take_launches():
                 self.steps.launch(resident, call)
             self._set_timer(resident)
         else:
             self._set_timer(resident)
+            if resident.waiting:
+                self.calls.lend_slot(resident)
 
     def _wait_or_release(self, resident: Resident) -> None:
         if not self.is_draining:
@@ -241,6 +248,8 @@ class Runner:
             return
         answer = reply[0]
         self.clock.heard(reply[1])
+        if resident.acks is not None and answer != Answer.FENCED:
+            self.calls.committed(resident, turn)
         if answer == Answer.FENCED:
             # Somebody else's now, or ended from outside: nothing of this copy counts any more.
             held = resident.held
@@ -267,7 +276,7 @@ class Runner:
             self.rest(resident)
         if isinstance(turn.due_ms, int):
             self.on_due(turn.due_ms)
-        self.intake.slots.free()
+        self._free_slot(resident)
 
     def _renewed(self, resident: Resident) -> None:
         # The next life is a run like any other, for whoever reads its entry; or waits for its time.
@@ -291,7 +300,7 @@ class Runner:
             self.outbox.push(clients.decode(), resident.id, turn.want, turn.payload)
         if parents_worker:
             self.store.nudge_run(resident.claimed.parent, parents_worker.decode())
-        self.intake.slots.free()
+        self._free_slot(resident)
 
     def _settled_entry(self, resident: Resident) -> None:
         if resident.timer is not None:
@@ -313,6 +322,12 @@ class Runner:
         self.forget(resident)
         self._judge_deferred(resident)
         if was_active:
+            self._free_slot(resident)
+
+    def _free_slot(self, resident: Resident) -> None:
+        if resident.is_slotless:
+            resident.is_slotless = False  # its steps waited for children to the last
+        else:
             self.intake.slots.free()
 
     def forget(self, resident: Resident) -> None:

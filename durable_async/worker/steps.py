@@ -18,7 +18,8 @@ from durable_async.checking import to_ms
 from durable_async.engine.spec import StepCall
 from durable_async.errors import StepTimeout
 from durable_async.worker.resident import Resident
-from durable_async.workflow.current import step_run_id
+from durable_async.worker.step_calls import StepCalls
+from durable_async.workflow.current import step_scope
 
 log = logging.getLogger("durable_async.worker")
 
@@ -29,8 +30,9 @@ Done = Callable[[Resident, StepCall, object, BaseException | None, int], None]
 class StepRunner:
     """Launches and cancels attempts; `on_done` is called for each that was not cancelled."""
 
-    def __init__(self, on_done: Done, threads: int) -> None:
+    def __init__(self, on_done: Done, threads: int, calls: StepCalls) -> None:
         self._on_done = on_done
+        self.calls = calls
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
 
@@ -61,7 +63,7 @@ class StepRunner:
         started = monotonic()
         value: object = None
         error: BaseException | None = None
-        step_run_id.set(call.run_id)
+        step_scope.set((self.calls, resident, call))
         try:
             spec = call.spec
             if spec.timeout is not None:

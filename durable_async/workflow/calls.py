@@ -11,8 +11,9 @@ from durable_async.engine.run import Run
 from durable_async.errors import DeterminismError
 from durable_async.types import CHILD_TIMEOUT, ChildTimeoutType, Duration, RaiseType, Retry, as_retry
 from durable_async.workflow.checks import ON_TIMEOUT, check_call, check_own_queue, check_value
-from durable_async.workflow.current import current_run
+from durable_async.workflow.current import current_run, find_run
 from durable_async.workflow.definitions import Workflow
+from durable_async.workflow.in_steps import StepChild, call_in_step, scope_of
 
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
@@ -89,7 +90,8 @@ async def call_workflow(
     Args:
         workflow: what to run.
         input: its input; checked against the annotation when the child starts.
-        ref: names the child within its parent; by default the workflow's name, numbered from the second call on.
+        ref: names the child within its parent; by default the workflow's name, numbered from the second call on. A step
+            has to give one: it may run again, and finds its child by it.
         timeout: bounds the wait, as a ``timedelta`` or seconds; by default there is none.
         timeout_value: returned when the time is over; by default the falsy `CHILD_TIMEOUT`. `RAISE` raises instead.
         on_timeout: `cancel` (default) cancels the child's tree, `leave` lets it go on; its late result then stays
@@ -108,9 +110,20 @@ async def call_workflow(
         NotSerializable, PayloadTooLarge: if the input or `timeout_value` cannot be stored.
         NotInWorkflow: outside a workflow.
     """
-    run = current_run("call_workflow()")
+    run = find_run()
     spec = check_call(workflow, input, on_timeout)
     timeout_ms = None if timeout is None else to_ms(timeout, "timeout")
+    if run is None:
+        return await call_in_step(
+            spec,
+            input,
+            ref=ref,
+            timeout_ms=timeout_ms,
+            timeout_value=timeout_value,
+            on_timeout=on_timeout,
+            queue=check_own_queue(queue),
+            retry=None if retry is None else as_retry(retry),
+        )
     check_value(run, timeout_value, CHILD_TIMEOUT)
     child = calling.issue_child(
         run,
@@ -150,20 +163,19 @@ async def start_workflow(
     Raises:
         RefConflict, WorkflowDepthExceeded, NotSerializable, PayloadTooLarge, NotInWorkflow: as `call_workflow`.
     """
-    run = current_run("start_workflow()")
+    run = find_run()
     spec = check_call(workflow, input, "leave")
     policy = on_parent_close if on_parent_close is not None else spec.on_parent_close
     if policy not in ("leave", "cancel"):
         raise ValueError(f"on_parent_close must be 'leave' or 'cancel', got {brief(policy)}")
+    queue = check_own_queue(queue)
+    delay_ms = 0 if delay is None else to_ms(delay, "delay")
+    if run is None:
+        (calls, resident, call), ref = scope_of("start_workflow()", ref)
+        child = await calls.start(resident, call, spec, input, ref=ref, queue=queue, on_close=policy, delay_ms=delay_ms)
+        return Child(child, StepChild(child, spec, (calls, resident, call)))
     child = calling.issue_child(
-        run,
-        spec,
-        input,
-        ref=ref,
-        queue=check_own_queue(queue),
-        awaited=False,
-        on_close=policy,
-        delay_ms=0 if delay is None else to_ms(delay, "delay"),
+        run, spec, input, ref=ref, queue=queue, awaited=False, on_close=policy, delay_ms=delay_ms
     )
     return Child(child)
 
@@ -171,8 +183,9 @@ async def start_workflow(
 class Child(Generic[OutputT_co]):
     """A started child, as its parent sees it."""
 
-    def __init__(self, state: ChildState) -> None:
+    def __init__(self, state: ChildState, in_step: StepChild | None = None) -> None:
         self._state = state
+        self._in_step = in_step
 
     @property
     def id(self) -> str:
@@ -194,6 +207,8 @@ class Child(Generic[OutputT_co]):
 
         Cancelling this wait never cancels the child.
         """
+        if self._in_step is not None and find_run() is None:
+            return await self._in_step.result(timeout, timeout_value, on_timeout)
         run = self._run("Child.result()")
         if on_timeout not in ON_TIMEOUT:
             raise ValueError(f"on_timeout must be one of {ON_TIMEOUT}, got {brief(on_timeout)}")
@@ -209,6 +224,9 @@ class Child(Generic[OutputT_co]):
 
     async def cancel(self, reason: str = "") -> None:
         """Cancels the child's tree; does not wait for it to have ended. Nothing happens if it already has."""
+        if self._in_step is not None and find_run() is None:
+            await self._in_step.cancel(reason)
+            return
         run = self._run("Child.cancel()")
         calling.ask_cancel(run, self._state, check_reason(reason))
 

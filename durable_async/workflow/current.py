@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from asyncio import _get_running_loop
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from durable_async.engine.loop import DeterministicLoop
+from durable_async.engine.spec import StepCall
 from durable_async.errors import DeterminismError, NotInWorkflow
 
 if TYPE_CHECKING:
     from durable_async.engine.run import Run
 
 
-step_run_id: ContextVar[str | None] = ContextVar("durable_async_step_run_id", default=None)
-"""The id of the run whose step is executing in this task or thread."""
+Scope = tuple[Any, Any, StepCall]
+"""Of a step that is executing: whom it asks (`worker.step_calls`), its run in the worker's memory, the attempt."""
+
+step_scope: ContextVar[Scope | None] = ContextVar("durable_async_step_scope", default=None)
+"""The step that is executing in this task or thread."""
 
 
 def find_run() -> Run | None:
@@ -36,6 +40,6 @@ def current_run(what: str) -> Run:
     run = find_run()
     if run is not None:
         return run
-    if step_run_id.get() is not None:
+    if step_scope.get() is not None:
         raise DeterminismError(f"{what} works in a workflow body, not in a step; call it from the workflow")
     raise NotInWorkflow(f"{what} works in a workflow only; from outside, use durable.start() and the run's handle")

@@ -363,11 +363,11 @@ def test_names_that_are_none(name: Any) -> None:
 
 
 async def test_in_a_step() -> None:
-    from durable_async.workflow.current import step_run_id
+    from durable_async.workflow.current import step_scope
 
-    token = step_run_id.set("r")
+    token = step_scope.set((None, None, None))  # type: ignore[arg-type]
     try:
         with pytest.raises(DeterminismError, match="patched"):
             patched("x")
     finally:
-        step_run_id.reset(token)
+        step_scope.reset(token)

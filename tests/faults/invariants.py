@@ -155,7 +155,8 @@ class Check:
 
     def i06(self) -> Found:
         for run in self.runs.values():
-            made = [(identity, rest[0]) for kind, _, identity, *rest in run.records() if kind == "child"]
+            kinds = ("child", "spawn")
+            made = [(identity, rest[0]) for kind, _, identity, *rest in run.records() if kind in kinds]
             first = [child for identity, child in made if "#" not in identity]
             for what, names in (("identities", [i for i, _ in made]), ("ids", first)):
                 if len(set(names)) != len(names):
