@@ -337,6 +337,34 @@ async def exits(given: dict[str, Any]) -> None:
     await parallel({"leave": leave(), "child": call_workflow(waits, "go", ref="child")}, on_error="complete_all")
 
 
+@step
+async def release(reserved: list[str]) -> None:
+    note(reserved[0], f"release {reserved[1]}")
+
+
+@step(compensate=release)
+async def reserve(ledger: str, what: str) -> list[str]:
+    note(ledger, f"reserve {what}")
+    return [ledger, what]
+
+
+@workflow
+async def reserves(given: dict[str, Any]) -> None:
+    """Steps of several branches are done, one after the other, before another branch fails."""
+
+    async def branch(what: str, name: str) -> None:
+        await wait_for_event(name)
+        await reserve(given["ledger"], what)
+        await mark(given["ledger"], f"{what} is there")
+        await wait_for_event("never")
+
+    async def fails() -> None:
+        await wait_for_event("fail")
+        raise ValueError("no rooms")
+
+    await parallel({"car": branch("car", "car"), "flight": branch("flight", "flight"), "rooms": fails()})
+
+
 # ---------------------------------------------------------------------- bounds
 
 

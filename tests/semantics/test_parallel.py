@@ -1,4 +1,4 @@
-"""P1-P9, P11: `parallel`."""
+"""P1-P11: `parallel`."""
 
 from __future__ import annotations
 
@@ -156,6 +156,19 @@ async def test_p09_children_in_different_queues(world: World) -> None:
     async with world.workers(["default"]), world.workers(["other"]):
         handle = await start(world, flows.in_queues)
         assert await world.result(handle) == {"here": 4, "there": -2}
+
+
+async def test_p10_steps_of_branches_are_compensated_newest_first(world: World) -> None:
+    async with world.workers():
+        handle = await start(world, flows.reserves)
+        for what in ("flight", "car"):
+            await handle.send_event(what)
+            await world.until(lambda what=what: f"{what} is there" in world.ledger.lines(), f"the {what} is reserved")
+        await handle.send_event("fail")
+        with pytest.raises(RunFailed, match="ended compensated: ValueError: no rooms"):
+            await world.result(handle)
+    world.assert_ran("release car", "release flight")
+    assert list(dict.fromkeys(world.ledger.starting("release "))) == ["car", "flight"]
 
 
 async def test_p11_nested(world: World) -> None:
