@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from durable_async.engine.closing import cut
 from durable_async.engine.matching import is_same_record
 from durable_async.engine.patches import remember
 from durable_async.engine.records import AS_RECORDED, Kind, Message, parse_message, parse_record
@@ -49,7 +50,7 @@ def _record(run: Run, values: list[Any]) -> None:
     if kind == Kind.TICK:
         run.advance(time_ms)
     elif kind == Kind.CUT:
-        run.cut()
+        cut(run)
         run.loop.run_ready()
     elif kind == Kind.STEP or kind == Kind.ATTEMPT:
         if not run.steps.knows(identity):

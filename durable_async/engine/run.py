@@ -21,7 +21,7 @@ from durable_async.codec.lines import pack_line
 from durable_async.engine.asking import Questions
 from durable_async.engine.calling import child_ended
 from durable_async.engine.children import Children
-from durable_async.engine.closing import cut, end_later, live, time_out
+from durable_async.engine.closing import end_later, live, time_out
 from durable_async.engine.events import Mailbox
 from durable_async.engine.loop import DeterministicLoop
 from durable_async.engine.records import (
@@ -153,10 +153,6 @@ class Run:
     def is_over_time(self) -> bool:
         """Whether the run's own timeout has elapsed; the body has been told by a cancel."""
         return bool(self.late)
-
-    def cut(self) -> None:
-        """Cleanup has had its time: what is left of the body stays where it is, for good."""
-        cut(self)
 
     def abandon(self) -> None:
         """Drops the run from memory: its coroutines are closed, and nothing they still do is durable."""
@@ -418,7 +414,7 @@ class Run:
             return Turn(entries, self.outcome.status, self.outcome.payload, None, sets)
         if busy:
             return Turn(entries, Want.GO, b"", None, sets)
-        waiting = self.waiting_for()
+        waiting = describe(self)
         if waiting != self._waiting_shown:
             self._waiting_shown = waiting
             sets += ["waiting", waiting]
@@ -438,10 +434,6 @@ class Run:
     def pack_context(self) -> bytes:
         """The published context as stored in the record."""
         return pack_line([[key, value] for key, value in self.context.items()])
-
-    def waiting_for(self) -> str:
-        """A sentence a person understands."""
-        return describe(self)
 
     def decode(self, payload: bytes, annotation: Any, what: str, was: object = UNKNOWN) -> Any:
         """A stored value as its annotated type; the same on the first run and on replay. `was` is what has just been

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from durable_async.checking import to_ms
 from durable_async.engine.calling import await_child, issue_child
 from durable_async.engine.children import Child
+from durable_async.engine.closing import cut
 from durable_async.engine.failures import pack_error, step_failure, unpack_error
 from durable_async.engine.records import Entry, Kind, record
 from durable_async.engine.spec import Definition, StepSpec, WorkflowSpec
@@ -131,7 +132,7 @@ class Saga:
             run.loop.call_later(0.001, self._cut)
         else:
             run.append(record(Kind.CUT, run.now_ms, ""))
-            run.cut()
+            cut(run)
 
     # ------------------------------------------------------------------ the end
 
