@@ -74,7 +74,10 @@ def parallel(
     A branch is anything awaitable: a step, `call_workflow`, `Child.result`, a wait, a coroutine of your own that does
     several things, another `parallel`. The run parks while all of its branches wait, and holds no slot. If whoever
     awaits this is cancelled, the branches are, and ``CancelledError`` goes on once they have cleaned up: a cancel of
-    the run is never an `Err`.
+    the run is never an `Err`. Nor is `continue_as_new`, in whichever branch.
+
+    Of branches that fail the retries are those of their steps and calls. What steps of branches have done is
+    compensated as that of any step, newest first by their ends, and only if the run itself fails or is cancelled.
 
     Args:
         branches: awaitables by name. They begin in this order, and the results come in it. Coroutines that never begin

@@ -14,11 +14,13 @@ from durable_async import (
     Ok,
     Tolerate,
     call_workflow,
+    continue_as_new,
     map_workflow,
     parallel,
     sleep,
     start_workflow,
     step,
+    wait_for_all,
     wait_for_event,
     workflow,
 )
@@ -335,6 +337,28 @@ async def exits(given: dict[str, Any]) -> None:
         raise SystemExit(3)
 
     await parallel({"leave": leave(), "child": call_workflow(waits, "go", ref="child")}, on_error="complete_all")
+
+
+@workflow
+async def begins_anew(given: dict[str, Any]) -> list[Any]:
+    """Another life of the run, asked for in a branch of a branch; what had arrived for a wait goes over."""
+    ledger, life = given["ledger"], given["life"]
+    if life == 2:
+        return [life, await wait_for_event("a")]
+
+    async def tidy() -> None:
+        try:
+            await wait_for_all(["a", "b"])
+        finally:
+            await mark(ledger, "tidied")
+
+    async def renew() -> None:
+        await wait_for_event("renew")
+        continue_as_new({**given, "life": life + 1})
+
+    inner = parallel({"renew": renew(), "child": call_workflow(waits, "go", ref="child")}, on_error="complete_all")
+    await parallel({"inner": inner, "tidy": tidy()}, on_error="complete_all")
+    return [await mark(ledger, "went on")]
 
 
 @step

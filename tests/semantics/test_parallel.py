@@ -211,3 +211,14 @@ async def test_exit_in_a_branch_is_the_run_s_failure(world: World) -> None:
         assert caught.value.error.type == "SystemExit"
         await world.until_status("p/child", Status.CANCELLED)
     world.assert_ran("leaves")
+
+
+async def test_another_life_asked_for_in_a_branch_is_no_outcome_of_it(world: World) -> None:
+    async with world.workers():
+        handle = await start(world, flows.begins_anew, "child", life=1)
+        await handle.send_event("a", "kept")
+        await handle.send_event("renew")
+        assert await world.result(handle) == [2, "kept"]
+        await world.settled()
+    world.assert_ran("tidied")
+    assert "went on" not in world.ledger.lines()
