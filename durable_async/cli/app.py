@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "resume": "queue_commands",
     "workers": "queue_commands",
     "schedules": "schedule_command",
+    "doctor": "doctor_command",
     "server": "server_command",
     "demo": "demo_command",
 }

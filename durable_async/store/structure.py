@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from durable_async.store.base import StoreBase, is_text, text_of
+from durable_async.store.base import StoreBase, is_text, pairs_of, text_of
 from durable_async.store.gather import gather_calls
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
@@ -84,6 +84,20 @@ class Links:
     queue: str
     parent: str
     waiting: str
+
+
+@dataclass(slots=True)
+class Strays:
+    """What a step of the way through all keys of the server has met."""
+
+    cursor: str
+    """Of the next step; "0" at the end."""
+    runs: list[str]
+    """That are not listed, or of which there is something but no record."""
+    workers: list[str]
+    """That have a stream and no heartbeat."""
+    lanes: list[str]
+    """The streams of queues."""
 
 
 Untold = Callable[[Sequence[bytes], str], bool]
@@ -184,11 +198,9 @@ class StructureCalls(StoreBase):
             args += (child, "1" if child in untold else "")
         return SCRIPTS["repair_run"].call(keys, args)
 
-    async def strays(self, cursor: str, count: int) -> tuple[str, list[str], list[str]]:
-        """A step of the way through all keys of the server.
+    async def strays(self, cursor: str, count: int, *, may_fix: bool = True) -> Strays:
+        """A step of the way through all keys of the server. Result streams without a time to live get one.
 
-        Returns: the next cursor, "0" at the end; ids of runs that are not listed, or of which there is something but no
-        record; workers that have a stream and no heartbeat. Result streams without a time to live get one.
         Redis: SCAN, then one or two reads if it finds something.
         """
         k = self.keys
@@ -205,10 +217,34 @@ class StructureCalls(StoreBase):
         if workers:
             beats = await self.caller.call(("HMGET", k.beats, *workers), deadline_s=self.deadline_s)
             workers = [worker for worker, beat in zip(workers, beats, strict=True) if beat is None]
-        for client in found.get("client", ()):
+        for client in found.get("client", ()) if may_fix else ():
             # Made by hand, or by a server that lost the time to live.
             await self.caller.call(("PEXPIRE", k.client(client), ORPHAN_MS, "NX"), deadline_s=self.deadline_s)
-        return text_of(after), ids, workers
+        return Strays(text_of(after), ids, workers, found.get("queue", []))
+
+    async def garbage(self, lane: str, after: str, count: int, *, may_fix: bool) -> tuple[str, int]:
+        """Entries of a queue that no record names, a chunk of them: whoever reads them acks them, if anybody does.
+
+        Returns: the id of the last entry looked at, empty at the end; how many of them were garbage.
+        Redis: XRANGE, HMGETs; release_entry.lua for each.
+        """
+        key = self.keys.queue(lane)
+        start = f"({after}" if after else "-"
+        found = await self.caller.call(("XRANGE", key, start, "+", "COUNT", count), deadline_s=self.deadline_s)
+        entries = [(text_of(id), text_of(flat[1]) if len(flat) > 1 and is_text(flat[1]) else "") for id, flat in found]
+        rows = await self.fields([id for _, id in entries], ("entry",)) if entries else []
+        # An entry is named by the script that adds it: one that no record names will never be named.
+        dead = [(n, id) for (n, id), (entry,) in zip(entries, rows, strict=True) if text_of(entry) != f"Q{n}"]
+        for entry_id, id in dead if may_fix else ():
+            keys = (self.keys.run(id), key, key, self.keys.timers)
+            await self._call("release_entry", keys, (self.given_now, id, f"Q{entry_id}", "", 0, "", ""))
+        return (entries[-1][0] if len(entries) == count else ""), len(dead)
+
+    async def mended(self) -> dict[str, int]:
+        """How often each kind of damage has been mended. Redis: HGETALL."""
+        flat = await self.caller.call(("HGETALL", self.keys.meta), deadline_s=self.deadline_s)
+        found = pairs_of(flat)
+        return {k.removeprefix("fixed:"): int(n) for k, n in found.items() if k.startswith("fixed:") and n.isdigit()}
 
     async def _unlisted(self, ids: Sequence[str]) -> list[str]:
         if not ids:

@@ -57,14 +57,14 @@ class Sweeper:
                     break
                 chosen.append(links)
         chosen += await store.doubtful(chunk.timed, chunk.blocked)
-        cursor, unlisted, strangers = await store.strays(chunk.cursor, KEYS)
-        chosen += [links for links in await store.sift_runs(unlisted, looks_at_all=True) if links is not None]
+        strays = await store.strays(chunk.cursor, KEYS)
+        chosen += [links for links in await store.sift_runs(strays.runs, looks_at_all=True) if links is not None]
         found = await store.inspect(list({links.id: links for links in chosen}.values()), is_untold, may_fix=True)
-        for worker in strangers:
+        for worker in strays.workers:
             self._on_stranger(worker)
         for each in found:
             self._report(each)
-        await store.save_sweep(next_run, cursor)
+        await store.save_sweep(next_run, strays.cursor)
         return sum(each.is_fixed for each in found)
 
     def _report(self, found: Finding) -> None:
