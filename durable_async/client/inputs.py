@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -101,7 +101,7 @@ class Inputs(Base):
             kind=asked["kind"],
             prompt=asked["prompt"],
             choices=tuple(asked["choices"]),
-            fields=tuple(InputField(**{**field, "choices": tuple(field["choices"])}) for field in asked["fields"]),
+            fields=tuple(map(_field, asked["fields"])),
             metadata=asked["metadata"],
             since=_time(since_ms),
             expires_at=None if expires_ms is None else _time(expires_ms),
@@ -163,6 +163,11 @@ async def _members(store: Store, run: str | None, at: int) -> list[tuple[str, st
     raws = await store.caller.call(command, deadline_s=store.deadline_s)
     pairs = [raw.decode(errors="replace").partition("\n") for raw in raws]
     return [(id, name) for id, _, name in pairs]
+
+
+def _field(asked: Mapping[str, Any]) -> InputField:
+    name, kind, prompt, required = asked["name"], asked["kind"], asked["prompt"], asked["required"]
+    return InputField(name, kind, prompt, tuple(asked["choices"]), required)
 
 
 def _takes_answers(row: Sequence[bytes | None]) -> bool:
