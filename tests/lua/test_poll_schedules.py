@@ -22,6 +22,13 @@ async def test_none_is_due(world: World) -> None:
     assert world.snapshot() == before
 
 
+async def test_the_next_of_several(world: World) -> None:
+    for name, hours in (("late", 3), (NAME, 1), ("later", 5)):
+        await known(world, name=name, next_ms=T0 + hours * HOUR)
+    names = ("late", NAME, "later")
+    assert (await world.store.poll_schedules([(name, "e1") for name in names]))[1] == T0 + HOUR
+
+
 async def test_what_is_due_is_handed_out_once(world: World) -> None:
     await known(world)
     world.now = T0 + HOUR

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import random
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +13,10 @@ from durable_async import ConfigurationError, MsgpackCodec, Schedule, Workflow, 
 from durable_async.codec import Codec
 from durable_async.errors import NotSerializable
 from durable_async.store.errors import ServerError
+from durable_async.store.scheduling import Tick
+from durable_async.store.store import Store
 from durable_async.worker.scheduler import FOREIGN_MS, Scheduler, scheduled
+from durable_async.workflow.schedules import tick_text
 
 from .world import DAY_MS, World
 
@@ -250,6 +255,66 @@ async def test_a_damaged_queue_is_visible_and_loses_nothing(
     world.now += 2_000
     await worker.look()
     assert runs(world) == ["01-01T09:00"]
+
+
+class Hesitant:
+    """A caller that lets the others go first, now and then."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self.world = world
+        self.chance = chance
+
+    async def call(self, args: tuple[object, ...], *, deadline_s: float | None = None) -> object:
+        for _ in range(self.chance.randrange(4)):
+            await asyncio.sleep(0)
+        reply = self.world.caller.execute(args)
+        for _ in range(self.chance.randrange(4)):
+            # Done, and whoever asked for it may die before it is told.
+            await asyncio.sleep(0)
+        return reply
+
+    def run(self, args: tuple[object, ...], on_reply: Callable[[object], None], **_: object) -> None:
+        on_reply(self.world.caller.execute(args))
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_whoever_dies_whenever_each_tick_has_one_run(world: World, seed: int) -> None:
+    """Three workers look at any time, die between any two calls and start again; somebody triggers."""
+    chance = random.Random(seed)
+    store = Store(Hesitant(world, chance), world.keys, given_now=ms("2026-01-01T08:50"))  # type: ignore[arg-type]
+    known = scheduled([job(every(MINUTE / 1000), "all")], DAY_MS)
+
+    def started() -> Scheduler:
+        return Scheduler(store, known, MsgpackCodec(), 1000)
+
+    living, triggered = [started() for _ in range(3)], 0
+    await living[0].look()
+    for _ in range(12):
+        world.now = store.given_now = int(store.given_now) + chance.choice((500, 2_500, 30_000, 200_000))
+        looks = [asyncio.ensure_future(worker.look()) for worker in living]
+        for _ in range(chance.randrange(12)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.4:
+            at = chance.randrange(3)
+            looks[at].cancel()
+            living[at] = started()
+        if chance.random() < 0.3:
+            triggered += 1
+            run = world.new(f"job@out-of-turn-{triggered}", workflow="job", token=str(triggered))
+            await store.tick_schedule(Tick(want="trigger", name="job", new_cursor_ms=world.now, run=run))
+        await asyncio.gather(*looks, return_exceptions=True)
+    world.now = store.given_now = int(store.given_now) + 5_000
+    for _ in range(3):
+        for worker in living:
+            await worker.look()
+        world.now = store.given_now = int(store.given_now) + 2_000
+    found = [id.partition("@")[2] for _, id in world.stream(world.keys.queue("q"))]
+    ticks = [id for id in found if "turn" not in id]
+    first = ms("2026-01-01T08:51")
+    last = (world.now - 4_000) // MINUTE * MINUTE
+    expected = [tick_text(at) for at in range(first, last + 1, MINUTE)]
+    assert ticks[: len(expected)] == expected and len(ticks) <= len(expected) + 1
+    assert len(found) == len(ticks) + triggered
 
 
 class TestInputs:

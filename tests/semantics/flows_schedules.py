@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from durable_async import cron, days, every, seconds, step, wait_for_event, workflow
+from durable_async import Retry, cron, days, every, info, seconds, step, wait_for_event, workflow
 
 WEEKLY = every(days(7))
 
@@ -51,3 +51,15 @@ async def office_hours() -> str:
 @workflow
 async def unscheduled() -> str:
     return "nothing of that"
+
+
+@workflow(schedule=WEEKLY, timeout=0.2)
+async def too_long() -> None:
+    await wait_for_event("never")
+
+
+@workflow(schedule=WEEKLY, retry=Retry(max_attempts=2, initial=0.05))
+async def second_time() -> int:
+    if info().attempt == 1:
+        raise ConnectionError("the first time")
+    return info().attempt

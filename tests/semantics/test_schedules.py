@@ -15,6 +15,7 @@ from durable_async import (
     Encrypted,
     RunFailed,
     RunInfo,
+    RunTimeout,
     ScheduleInfo,
     Status,
     UnknownWorkflow,
@@ -229,6 +230,22 @@ async def test_v08_a_run_that_fails_is_a_failed_run(world: World) -> None:
             await world.durable.run(run_id("fails", last)).result()
         shown = await info(world, "fails")
         assert (shown.error, shown.next_at) == (None, last + WEEK)
+
+
+async def test_v08_with_a_timeout_and_with_attempts(world: World) -> None:
+    await known(world)
+    for name in ("too_long", "second_time"):
+        down_for(world, name, 1)
+    last = tick_before(datetime.now(UTC))
+    async with world.workers():
+        await world.until_status(run_id("too_long", last), Status.FAILED)
+        with pytest.raises(RunTimeout):
+            await world.durable.run(run_id("too_long", last)).result()
+        await world.until_status(run_id("second_time", last), Status.COMPLETED)
+        assert await world.result(world.durable.run(run_id("second_time", last))) == 2
+        with pytest.raises(RunTimeout):
+            await world.result(await world.durable.trigger("too_long"))
+        assert (await info(world, "too_long")).error is None
 
 
 async def test_v08_what_is_shown(world: World) -> None:
