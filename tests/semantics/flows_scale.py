@@ -16,6 +16,19 @@ async def fans_out(count: int) -> list[int]:
 
 
 @workflow
+async def large(n: int) -> bytes:
+    return bytes([n]) * 100_000
+
+
+@workflow
+async def fans_out_large(count: int) -> list[int]:
+    """Gets outputs and events of a hundred kilobytes each; says which, in order."""
+    outputs = await map_workflow(large, range(count))
+    events = [await wait_for_event("large", bytes) for _ in range(count)]
+    return [data[0] for data in (*outputs, *events) if len(data) == 100_000]
+
+
+@workflow
 async def starts_many(count: int) -> str:
     for n in range(count):
         await start_workflow(square, n)

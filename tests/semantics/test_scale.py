@@ -33,6 +33,16 @@ async def test_o16_ten_thousand_children_in_input_order(
     assert world.raw.zcard(world.keys.children("p")) == MANY
 
 
+async def test_o16_messages_of_many_bytes_arrive_in_pages(world: World) -> None:
+    """An answer holds half a megabyte of messages at most: several commits bring what waits."""
+    count = 30
+    handle = await world.durable.start(flows.fans_out_large, count, id="p")
+    for n in range(count):
+        await handle.send_event("large", bytes([n]) * 100_000)
+    async with world.workers():
+        assert await world.result(handle) == [*range(count), *range(count)]
+
+
 def _peak_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
