@@ -8,8 +8,10 @@ from typing import Any
 from durable_async import (
     RAISE,
     InputField,
+    Retry,
     WaitTimeout,
     call_workflow,
+    continue_as_new,
     step,
     wait_for_approval,
     wait_for_event,
@@ -157,3 +159,31 @@ async def will_not_stop(given: dict[str, Any]) -> None:
             await wait_for_input("q")
         except asyncio.CancelledError:
             await mark(given["ledger"], "does not mind")
+
+
+@workflow(retry=Retry(max_attempts=3, initial=0.01, jitter=0.0))
+async def asks_until_it_is_yes(given: dict[str, Any]) -> str:
+    """Another life for every no, with both questions asked anew."""
+    aside = asyncio.create_task(wait_for_input("aside"))
+    if not await wait_for_approval("yes?"):
+        raise ValueError("no")
+    return await aside
+
+
+@workflow
+async def asks_for_ever(said: list[str]) -> list[str]:
+    """Another life for every answer."""
+    answer = await wait_for_input("more?", prompt=f"number {len(said)}")
+    if answer != "stop":
+        continue_as_new([*said, answer])
+    return said
+
+
+@workflow(timeout=0.5)
+async def has_little_time() -> str:
+    return await wait_for_input("q")
+
+
+@workflow
+async def calls_who_asks() -> Any:
+    return await call_workflow(asks, [{"name": "q"}], ref="kid", timeout=0.4, timeout_value="late")

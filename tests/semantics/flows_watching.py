@@ -8,6 +8,8 @@ from typing import Any
 from durable_async import (
     Retry,
     call_workflow,
+    continue_as_new,
+    info,
     progress,
     put_context,
     sleep,
@@ -75,3 +77,21 @@ async def says_and_waits(n: int) -> str:
 async def dozes(seconds: float) -> None:
     async with asyncio.timeout(None):
         await sleep(seconds)
+
+
+@workflow(retry=Retry(max_attempts=2, initial=0.01, jitter=0.0))
+async def works_the_second_time() -> int:
+    attempt = info().attempt
+    progress(attempt)
+    if attempt == 1:
+        raise ValueError("the first time")
+    return await add_one(attempt)
+
+
+@workflow
+async def goes_on_anew(n: int) -> int:
+    progress(n)
+    await add_one(n)
+    if n < 3:
+        continue_as_new(n + 1)
+    return n

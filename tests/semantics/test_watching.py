@@ -179,6 +179,36 @@ async def test_a_restart_of_the_server_loses_nothing(lasting_server: EphemeralSe
         check_all(await task)
 
 
+async def test_a_run_of_several_attempts_is_told_to_the_end_of_the_last(world: World) -> None:
+    """A life that begins anew begins with `pending`; what was not seen of the one before is gone."""
+    async with world.workers():
+        handle = await world.durable.start(flows.works_the_second_time, id="r")
+        events = await watched(handle.watch())
+    assert statuses(events)[-1] is Status.COMPLETED
+    attempts = [e.data["attempt"] for e in events if e.data.get("status") is Status.PENDING]
+    assert attempts in ([2], [1, 2])
+    failed, said, _ = recorded(events)[-3:]
+    assert (failed[0], failed[1]["what"], failed[1]["error"].message) == (
+        "event",
+        "run_attempt_failed",
+        "the first time",
+    )
+    assert said == ("progress", {"done": 2, "total": None, "message": ""})
+    assert events[-1].id.startswith("2-")
+    # An id of the first life leads to the beginning of the second one.
+    for after in ("1-1-running", "1-40-waiting"):
+        assert recorded(await watched(handle.watch(after))) == recorded(events)[-3:]
+
+
+async def test_a_run_that_goes_on_anew_is_told_to_its_end(world: World) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.goes_on_anew, 0, id="r")
+        events = await watched(handle.watch())
+    said = [d["done"] for kind, d in recorded(events) if kind == "progress"]
+    assert said == sorted(set(said)) and said[-1] == 3
+    assert statuses(events)[-1] is Status.COMPLETED
+
+
 async def test_a_failure_says_why(world: World) -> None:
     async with world.workers():
         handle = await world.durable.start(flows.fails, id="r")
