@@ -1,4 +1,7 @@
-"""The worker process of a benchmark: `python -m benchmarks.worker URL CONCURRENCY [uvloop]`."""
+"""The worker process of a benchmark: `python -m benchmarks.worker URL CONCURRENCY [asyncio]`.
+
+It runs as `durable worker` does: on uvloop if that is installed, unless asyncio is asked for. Prints which it is.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 
 from benchmarks import flows
 from durable_async import Durable
+from durable_async.cli.exits import run_async
 from durable_async.worker.collector import calm_collector
 
 
@@ -14,13 +18,10 @@ async def main(url: str, concurrency: int) -> None:
     durable = Durable(url, workflows=flows.ALL)
     async with durable.worker(concurrency=concurrency, max_resident=100_000):
         calm_collector()  # as `durable worker` does
-        print("ready", flush=True)
+        print(type(asyncio.get_running_loop()).__module__.partition(".")[0], flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    if "uvloop" in sys.argv:
-        import uvloop
-
-        uvloop.install()
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    run = asyncio.run if "asyncio" in sys.argv else run_async
+    run(main(sys.argv[1], int(sys.argv[2])))
