@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from durable_async import (
+    CHILD_TIMEOUT,
     call_workflow,
     continue_as_new,
     get_context,
     info,
     progress,
     put_context,
+    start_workflow,
     step,
     wait_for_event,
     workflow,
 )
 
-from .flows import QUICK, SOON, echo, waits
+from .flows import QUICK, SOON, double, echo, waits
 
 
 @step(at_most_once=True, retry=QUICK)
@@ -62,3 +64,17 @@ async def timed_out() -> None:
         await call_workflow(waits, "never", ref="kid")
     finally:
         await echo("cleaned")
+
+
+@step
+async def asks_children(n: int) -> list[Any]:
+    called = await call_workflow(double, n, ref="called")
+    started = await start_workflow(double, n + 1, ref="started")
+    late = await call_workflow(waits, "never", ref="late", timeout=SOON)
+    left = await call_workflow(double, 50, ref="left", timeout=0, on_timeout="leave", timeout_value="left")
+    return [called, started.id, await started.result(), late is CHILD_TIMEOUT, left]
+
+
+@workflow
+async def step_calls(n: int) -> list[Any]:
+    return [await asks_children(n), await call_workflow(double, n, ref="called"), await echo("end")]

@@ -90,6 +90,7 @@ STORIES: dict[str, tuple[Any, Any, Act]] = {
     "third_time": (later.third_time, 7, send_late),
     "continues": (later.continues, 3, send_late),
     "timed_out": (later.timed_out, None, nothing),
+    "step_calls": (later.step_calls, 4, nothing),
 }
 
 

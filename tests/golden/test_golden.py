@@ -108,8 +108,8 @@ def test_there_is_one_of_each_story_and_each_kind() -> None:
     latest = [path for path in FILES if path.parent.name == version("durable-async")]
     assert {path.stem for path in latest} == set(STORIES)
     kinds = {values[0] for path in FILES for run in load(path) for values in records(run.journal)}
-    assert kinds >= {
-        *(Kind.STEP, Kind.ATTEMPT, Kind.CHILD, Kind.AWAIT, Kind.CANCEL, Kind.CONTEXT, Kind.CUT, Kind.SAGA),
-        *(Kind.UNDO_FAILED, Kind.TICK, Kind.PATCH, Kind.INPUT, Kind.CLOSE, Kind.LAUNCH, Kind.PROGRESS),
-        *(Kind.PAST, Kind.CARRY),
-    }
+    assert {value for name, value in vars(Kind).items() if name.isupper()} - kinds <= UNRECORDED
+
+
+UNRECORDED = {"revive"}
+"""Kinds that no story has yet."""
