@@ -87,9 +87,11 @@ def new_child(
     if spec.compensate is not None and not run.is_unwinding and not by_step:
         child.undo = spec.compensate
         run.saga.watch(child)
-    mode = ("c" if child.is_cleanup else "") + ("k" if run.identity.attempt > 1 else "")
+    # What was undone is done again, and what undoes it as well.
+    keeps = run.identity.attempt > 1 and not run.is_unwinding and ref not in run.children.undone
+    mode = ("c" if child.is_cleanup else "") + ("k" if keeps else "")
     new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, mode)
-    new.timeout_ms = spec.timeout_ms
+    new.timeout_ms, new.leaves = spec.timeout_ms, on_close == "leave"
     return child, new
 
 

@@ -108,7 +108,7 @@ def child_id(parent_id: str, ref: str) -> str:
 class Children:
     """The name space of one run's children."""
 
-    __slots__ = ("_news", "_numbers", "awaited", "by_id", "by_ref", "has_called")
+    __slots__ = ("_news", "_numbers", "awaited", "by_id", "by_ref", "has_called", "undone")
 
     def __init__(self) -> None:
         self.by_ref: dict[str, Child] = {}
@@ -117,6 +117,8 @@ class Children:
         """By id, those that somebody waits for now: what a run waits for must not cost a look at all its children."""
         self._numbers: dict[str, int] = {}
         self._news: asyncio.Future[None] | None = None
+        self.undone: set[str] = set()
+        """Refs of children that this run, or an attempt before it, has undone: what completed does not count."""
         self.has_called = False
         """Whether any was called by a step."""
 

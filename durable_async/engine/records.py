@@ -229,6 +229,8 @@ class NewChild:
     attempt and keeps what has completed."""
     attempt: int = 1
     timeout_ms: int = 0
+    leaves: bool = False
+    """Whether it goes on when its parent fails."""
 
 
 @dataclass(slots=True)

@@ -95,6 +95,9 @@ def _carried(run: Run, renewal: Renewal) -> Iterator[bytes]:
         yield record(Kind.PAST, past.at_ms, "", past.attempt, past.first_ms, past.failure)
     for key, data in run.context.items():
         yield record(Kind.CARRY, run.now_ms, "", "context", key, data)
+    if run.has_children:
+        for ref in sorted(run.children.undone):
+            yield record(Kind.CARRY, run.now_ms, "", "undone", ref, b"")
     for name, payload in run.events.unconsumed():
         yield record(Kind.CARRY, run.now_ms, "", "event", name, payload)
 
@@ -109,6 +112,8 @@ def take_over(run: Run, journal: Sequence[bytes]) -> int:
             run.pasts.append(Past(at_ms, values[3], values[4], values[5]))
         elif kind != Kind.CARRY:
             break
+        elif values[3] == "undone":
+            run.children.undone.add(values[4])
         elif values[3] == "context":
             run.context[values[4]] = values[5]
         else:

@@ -42,6 +42,8 @@ class _Undo:
 
     by: Definition
     args: Callable[[], tuple[Any, ...]]
+    ref: str = ""
+    """Of the child that it undoes."""
 
 
 async def _nothing() -> None:
@@ -99,11 +101,11 @@ class Saga:
     def add_child(self, child: Child) -> None:
         """A child with a compensation has completed."""
         if child.undo is not None:
-            self._note_result(child.undo, child.payload, child.output_type, f"output of child {child.id}")
+            self._note_result(child.undo, child.payload, child.output_type, f"output of child {child.id}", child.ref)
 
-    def _note_result(self, by: Definition, data: bytes, annotation: Any, what: str) -> None:
+    def _note_result(self, by: Definition, data: bytes, annotation: Any, what: str, ref: str = "") -> None:
         # Decoded when it is called for: its own copy, whatever the body has made of what it got.
-        self._note(_Undo(by, lambda: (self._run.decode(data, annotation, what),)))
+        self._note(_Undo(by, lambda: (self._run.decode(data, annotation, what),), ref))
 
     def _note(self, undo: _Undo) -> None:
         if not self._is_closed:
@@ -159,6 +161,8 @@ class Saga:
         self._is_closed = self.is_unwinding = True
         while self._undos:
             undo = self._undos.pop()
+            if undo.ref:
+                run.children.undone.add(undo.ref)
             try:
                 await self._undo(undo)
             except Exception as error:  # noqa: BLE001  # one that fails does not stop the rest

@@ -76,7 +76,7 @@ def spawn_again(
     new = NewChild(
         child.id, spec.name, queue or spec.queue, child.ref, payload, child.digest, depth, awaited, delay_ms, mode
     )
-    new.timeout_ms, new.attempt = spec.timeout_ms, child.attempt
+    new.timeout_ms, new.attempt, new.leaves = spec.timeout_ms, child.attempt, child.on_close == "leave"
     return _spawn(run, child, new)
 
 

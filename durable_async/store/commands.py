@@ -38,6 +38,8 @@ class NewRun:
     parent_queue: str = ""
     depth: int = 0
     notify: bool = False
+    leaves: bool = False
+    """Whether it goes on when its parent fails."""
     mode: str = ""
     """Of a child: letters; `c` asked for by cleanup, `k` keeps what has completed, `v` has a priority."""
     attempt: int = 1
@@ -62,6 +64,8 @@ class NewRun:
             values += ["depth", self.depth]
             if self.notify:
                 values += ["notify", "1"]
+            if self.leaves:
+                values += ["leave", "1"]
             if self.attempt > 1:
                 values += ["attempt", self.attempt]
             if self.parent_gen > 1:

@@ -64,5 +64,6 @@ def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
         mode=child.mode + "v" if priority else child.mode,
         attempt=child.attempt,
         timeout_ms=child.timeout_ms,
+        leaves=child.leaves,
         parent_gen=resident.claimed.gen,
     )

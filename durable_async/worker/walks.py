@@ -1,8 +1,8 @@
 """Walks over the children of runs that were cancelled, terminated or have ended: durable work, in chunks.
 
-An item is a letter and a run id: ``x`` cancel its children, ``t`` terminate them, ``e`` give them their time to live,
-``c`` cancel this one run. Marking comes before listing and every step is repeat-safe, so any worker may do a chunk, and
-two doing the same one do it once.
+An item is a letter and a run id: ``x`` cancel its children, ``o`` cancel those that are not to outlive it, ``t``
+terminate them, ``e`` give them their time to live, ``c`` cancel this one run. Marking comes before listing and every
+step is repeat-safe, so any worker may do a chunk, and two doing the same one do it once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ log = logging.getLogger("durable_async.worker")
 CHUNK = 100
 REST_S = 60.0
 ANCESTOR = "ancestor "
+ENDS = {"t": ("cancelled",), "o": ("failed", "compensation_failed")}
+"""How a run has ended whose children are walked for it; else its id has begun another life."""
 
 
 class Walker:
@@ -64,22 +66,26 @@ class Walker:
         elif letter == "e":
             await self._expire(item, id, int(cursor))
         else:
-            await self._spread(item, id, int(cursor), self._cancel if letter == "x" else self._terminate)
+            await self._spread(item, id, int(cursor), self._terminate if letter == "t" else self._cancel)
 
     async def _spread(self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[None]]) -> None:
         standing = (await self._store.standings([id]))[0]
-        if standing is None or (item[0] == "t" and standing.status != "cancelled"):
+        is_void = standing is not None and standing.status not in ENDS.get(item[0], (standing.status,))
+        if standing is None or is_void:
             # The run is gone, or its id has begun another life since it was terminated.
             await self._store.advance_walk(item, str(cursor), "")
             return
         # Only the children known when the run was marked: what its cleanup starts later lives.
-        most = standing.cancel_kids - cursor if item[0] == "x" else CHUNK
-        children = await self._children(id, cursor, min(CHUNK, most))
+        most = standing.cancel_kids - cursor if item[0] in "xo" else CHUNK
+        children = found = await self._children(id, cursor, min(CHUNK, most))
         reason = standing.reason
-        if not reason.startswith(ANCESTOR):
+        if item[0] == "o":
+            leave = await self._store.fields(found, ("leave",))
+            children = [child for child, row in zip(found, leave, strict=True) if row[0] != b"1"]
+        elif not reason.startswith(ANCESTOR):
             reason = f"{ANCESTOR}{id} was cancelled: {reason}" if reason else f"{ANCESTOR}{id} was cancelled"
         await asyncio.gather(*(act(child, reason, f"walk:{id}") for child in children))
-        more = len(children) == CHUNK
+        more = len(found) == CHUNK
         await self._store.advance_walk(item, str(cursor), str(cursor + CHUNK) if more else "")
 
     async def _children(self, id: str, start: int, count: int) -> list[str]:

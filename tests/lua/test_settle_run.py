@@ -99,6 +99,18 @@ async def test_children_are_walked(world: World, cause: str, item: str) -> None:
     assert (world.field("p", "cancel"), world.field("p", "cancel_kids")) == ("why", "1")
 
 
+@pytest.mark.parametrize("saga", ["", "pending", "undoing"])
+async def test_children_of_a_run_that_failed_are_walked_by_their_policy(world: World, saga: str) -> None:
+    await world.start("p")
+    copy, _ = world.family()
+    world.server.hset(world.keys.run("p"), mapping={"status": "ready", "claims": 9, "saga": saga})
+    assert copy and await settle(world, "poison", "p", "failed")
+    assert set(world.walks()) == {"op", "ep"}
+    assert world.field("p", "cancel_kids") == "1"
+    # What it had begun to undo is left half done.
+    assert world.status("p") == ("compensation_failed" if saga == "undoing" else "failed")
+
+
 async def test_children_are_told_a_reason_not_a_packed_failure(world: World) -> None:
     await world.start("p")
     world.family()

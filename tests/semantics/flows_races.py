@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 from durable_async import call_workflow, start_workflow, step, wait_for_event, workflow
@@ -98,6 +100,11 @@ async def group_of_steps(given: dict[str, Any]) -> list[Any]:
     return caught
 
 
+@step
+async def kill_my_worker() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @workflow
 async def closes(given: dict[str, Any]) -> None:
     """Starts children with several policies and ends, one way or the other."""
@@ -105,6 +112,8 @@ async def closes(given: dict[str, Any]) -> None:
         workflow = keeps if policy is None else waits
         await start_workflow(workflow, "go", ref=ref, on_parent_close=policy)
     await wait_for_event("end")
+    if given["how"] == "kills":
+        await kill_my_worker()
     if given["how"] == "fails":
         raise ValueError("over")
 

@@ -316,5 +316,38 @@ async def count(ledger: str) -> list[str]:
 
 
 @workflow
+async def kept(given: dict[str, Any]) -> str:
+    await tell(given["ledger"], "kept")
+    return "kept"
+
+
+@workflow(retry=Retry(max_attempts=3, initial=0.01))
+async def attempts(given: dict[str, Any]) -> str:
+    """Fails twice, or for good; what was undone is done again, what needs no undoing is kept."""
+    ledger = given["ledger"]
+    await call_workflow(kept, given)
+    await call_workflow(booking_by_flow, {"ledger": ledger, "name": "kid"})
+    await charge(ledger, "own")
+    if given.get("for_good") or len(await count(ledger)) < 3:
+        await fails()
+    return "fine"
+
+
+@workflow(timeout=1.0)
+async def too_long(given: dict[str, Any]) -> None:
+    await charge(given["ledger"], "a")
+    try:
+        await wait_for_event("never")
+    finally:
+        await charge(given["ledger"], "b")
+
+
+@workflow(retry=2)
+async def broken_attempts(given: dict[str, Any]) -> None:
+    await CHARGES["broken"](given["ledger"], "a")
+    await fails()
+
+
+@workflow
 async def tries_again(given: dict[str, Any]) -> str:
     return await call_workflow(second_time_lucky, given, retry=Retry(max_attempts=2, initial=0.01))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_async import Handle, RunFailed, Status
+from durable_async import CrashLoop, Handle, RunFailed, Status
 
 from . import flows_races as flows
 from .harness import World
@@ -102,6 +102,32 @@ async def test_o14_parent_that_ends_by_itself(world: World, how: str) -> None:
             child = await world.until_status(closed, Status.CANCELLED)
             assert child.reason == "parent p ended"
         assert await world.durable.run("p/left").status() is Status.WAITING
+        await world.durable.send_event("p/left", "go", 1)
+        await world.until_status("p/left", Status.COMPLETED)
+
+
+async def test_o14_parent_that_kills_its_workers(world: World) -> None:
+    """It does not end by itself, but it fails: those go on that were started to outlive it."""
+    world.limits = {"crash_loop": 1}
+    policies = {"left": "leave", "closed": "cancel"}
+    async with world.workers():
+        given = {"policies": policies, "how": "kills"}
+        handle = await world.durable.start(flows.closes, given, id="p", queue="poison")
+        await world.durable.send_event("p", "end")
+
+        async def has_failed() -> bool:
+            victim = world.process(["poison"], lease=0.4)
+            await world.until(lambda: not victim.is_alive or ended(), "it kills its worker, or is ended")
+            return ended()
+
+        def ended() -> bool:
+            return world.raw.hget(world.keys.run("p"), "status") == "failed"
+
+        await world.until(has_failed, "it is a CrashLoop")
+        with pytest.raises(CrashLoop):
+            await world.result(handle)
+        assert (await world.until_status("p/closed", Status.CANCELLED)).reason == "parent p ended: failed"
+        await world.until_status("p/left", Status.WAITING)
         await world.durable.send_event("p/left", "go", 1)
         await world.until_status("p/left", Status.COMPLETED)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_async import Durable, Limits, RunCancelled, RunFailed, Status
+from durable_async import Durable, Limits, RunCancelled, RunFailed, RunTimeout, Status
 
 from . import flows_sagas as flows
 from .harness import IS_CROWD, World
@@ -312,3 +312,50 @@ async def test_o13_a_compensated_child_is_run_again(world: World) -> None:
         assert await world.result(handle) == "fine"
     assert undone(world) == ["a"]
     assert (await world.durable.get("r/second_time_lucky")).attempt == 2
+
+
+# ---------------------------------------------------------------------- with retries and timeouts of the run
+
+
+def rounds(world: World) -> list[str]:
+    """What was noted of charges and refunds, without what a crash had repeated."""
+    found: list[str] = []
+    for line in world.ledger.lines():
+        if line.startswith(("charge", "refund")) and found[-1:] != [line]:
+            found.append(line)
+    return found
+
+
+async def test_c07_each_attempt_of_a_run_is_undone_before_the_next_one(world: World) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.attempts, given(world), id="r")
+        assert await world.result(handle) == "fine"
+    assert (await handle.info()).attempt == 3
+    assert rounds(world) == [*["charge own", "refund own", "refund kid"] * 2, "charge own"]
+    assert IS_CROWD or world.ledger.counts()["kept"] == 1
+
+
+async def test_c07_the_last_attempt_is_undone_as_well(world: World) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.attempts, given(world, for_good=True), id="r")
+        info = await world.outcome(handle)
+    assert (info.status, info.attempt) == (Status.COMPENSATED, 3)
+    assert rounds(world) == ["charge own", "refund own", "refund kid"] * 3
+
+
+async def test_c07_a_failed_compensation_ends_the_attempts(world: World) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.broken_attempts, given(world), id="r")
+        info = await world.outcome(handle)
+    assert (info.status, info.attempt) == (Status.COMPENSATION_FAILED, 1)
+    assert info.error is not None and info.error.message == "out of stock"
+
+
+async def test_c07_a_run_that_took_too_long_is_undone(world: World) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.too_long, given(world), id="r")
+        with pytest.raises(RunTimeout):
+            await world.result(handle)
+    # In a crowd its time may be over before the step has run.
+    assert IS_CROWD or undone(world) == ["b", "a"]
+    assert (await handle.info()).status is (Status.COMPENSATED if undone(world) else Status.FAILED)

@@ -73,6 +73,8 @@ if cause == 'timeout' then
 end
 -- Somebody else may have claimed it meanwhile, and got a record into its journal.
 if cause == 'poison' and (run.status ~= 'ready' or run.claims < tonumber(bound)) then return { STATUS.DONE } end
+-- What it had begun to undo is not undone, and somebody has to know.
+if cause == 'poison' and run.saga == 'undoing' then status = 'compensation_failed' end
 
 local parent = nil
 if parent_id ~= '' then
@@ -104,7 +106,9 @@ else
   local n = #set
   set[n + 1], set[n + 2], set[n + 3], set[n + 4] = 'cancel', reason, 'cancel_kids', run.kids
   end_from_outside(now, keys, id, plan, status, payload, set)
-  redis.call('HSET', walks_key, (cause == 'terminate' and 't' or 'x') .. id, 0)
+  -- A cancel reaches every child; of a run that failed those go on that were started to outlive it.
+  local letter = cause == 'terminate' and 't' or status == 'cancelled' and 'x' or 'o'
+  redis.call('HSET', walks_key, letter .. id, 0)
 end
 if is_blocked then redis.call('HDEL', blocked_key, id) end
 -- The owner closes its questions itself; one that does not end the run has no say any more.
