@@ -148,6 +148,26 @@ async def _until_asked(worker: Worker, stop: Stop, burst: bool) -> None:
 
 
 @asynccontextmanager
+async def watched(worker: Worker) -> AsyncIterator[None]:
+    """Cancels the body when one of the worker's loops dies, and raises what it died of; else the body's own error."""
+    raised: Exception | None = None
+    try:
+        # Whose cancel it was is the group's business: somebody else's must not be taken for its own.
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(worker.failed())
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001  # raised below, and not as one of a group
+                raised = error
+            finally:
+                watch.cancel()
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from raised
+    if raised is not None:
+        raise raised
+
+
+@asynccontextmanager
 async def entered(lifespan: Any, durable: Serving) -> AsyncIterator[None]:
     """The context of `Durable(lifespan=...)`, if there is one."""
     if lifespan is None:

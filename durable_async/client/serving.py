@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from durable_async.client.base import Base
-from durable_async.client.running import Stop, entered, serve
+from durable_async.client.running import Stop, entered, serve, watched
 from durable_async.errors import ConfigurationError
 from durable_async.worker.scheduler import scheduled
 from durable_async.worker.settings import WorkerSettings
@@ -60,6 +60,9 @@ class Serving(Base):
     ) -> AsyncIterator[Worker]:
         """A worker in this process; leaving the context drains it.
 
+        If one of its loops dies, which only a bug can bring about, the context's body is cancelled and the error is
+        raised at its end, as a `TaskGroup` does with its tasks.
+
         Args:
             queues: what it serves; by default `("default",)`.
             concurrency: runs that may be active at once; by default 100.
@@ -85,7 +88,8 @@ class Serving(Base):
             async with entered(self._worker_lifespan, self):
                 await worker.start()
                 try:
-                    yield worker
+                    async with watched(worker):
+                        yield worker
                 finally:
                     await worker.stop()
 

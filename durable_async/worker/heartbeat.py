@@ -14,6 +14,7 @@ from time import monotonic
 
 from durable_async.errors import DurableError
 from durable_async.store.beats import BeatConnection, BeatError
+from durable_async.worker.background import place_of
 
 log = logging.getLogger("durable_async.worker")
 
@@ -85,6 +86,8 @@ class Heartbeat:
                 if connection is not None:
                     connection.close()
                     connection = None
+            except Exception as error:  # noqa: BLE001  # a thread that died here would take the worker's runs with it
+                log.error("a heartbeat failed: %s%s", type(error).__name__, place_of(error))
             self._stop.wait(interval)
         if connection is not None:
             connection.close()

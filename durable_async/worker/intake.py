@@ -210,6 +210,11 @@ class Intake:
     def _claim_lost(self, held: Held, error: Exception) -> None:
         log.critical("run %s cannot be claimed: %s", held.run_id, error)
         self.slots.free()
+        self.leave_alone(held)
+
+    def leave_alone(self, held: Held) -> None:
+        """An entry that nothing can be done with now: after a while reconciliation finds it, as one forgotten."""
+        asyncio.get_running_loop().call_later(DAMAGED_DELAY_MS / 1000, self.lose, held)
 
     def _claimed(self, held: Held, nonce: str, answer: list[Any]) -> None:
         if answer[0] == Answer.POISON:
@@ -272,6 +277,7 @@ class Intake:
             await self.give_back(held, delay_ms=DAMAGED_DELAY_MS, waiting=waiting, epoch=epoch)
         except ServerError as error:
             log.error("run %s cannot be put off, and its entry stays: %s", held.run_id, error)
+            self.leave_alone(held)
 
     async def _claimed_long(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
         try:

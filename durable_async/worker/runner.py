@@ -20,6 +20,7 @@ from durable_async.engine.run import Run
 from durable_async.engine.spec import StepCall, WorkflowSpec
 from durable_async.errors import CorruptPayload, DeterminismError
 from durable_async.store.commands import Claimed, Commit
+from durable_async.store.errors import ServerError
 from durable_async.store.status import Answer
 from durable_async.store.store import Store
 from durable_async.types import Limits
@@ -243,8 +244,7 @@ class Runner:
         if resident.is_dropped:
             return
         if isinstance(reply, Exception):
-            log.critical("run %s: a commit failed and the run is left alone: %s", resident.id, reply)
-            self.drop(resident)
+            self._commit_failed(resident, reply)
             return
         answer = reply[0]
         self.clock.heard(reply[1])
@@ -267,6 +267,19 @@ class Runner:
         else:
             self._ended(resident, turn, reply[3], reply[4])
         self._judge_deferred(resident)
+
+    def _commit_failed(self, resident: Resident, error: Exception) -> None:
+        if isinstance(error, ServerError) and not resident.trouble:
+            # A key that this commit needs is damaged, and nothing of it was written. To do it all again would do its
+            # steps again, so the run is blocked, which needs no key but its own, until somebody has mended the store.
+            resident.seq -= 1
+            self._block(resident, CorruptPayload(f"a commit failed: {error}"))
+            return
+        log.critical("run %s: a commit failed and the run is left alone: %s", resident.id, error)
+        held = resident.held
+        self.drop(resident)
+        if held is not None:
+            self.intake.leave_alone(held)
 
     def _parked(self, resident: Resident, turn: Turn) -> None:
         self._settled_entry(resident)

@@ -10,7 +10,6 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
@@ -19,6 +18,7 @@ from durable_async.engine.spec import StepCall
 from durable_async.errors import StepTimeout
 from durable_async.worker.resident import Resident
 from durable_async.worker.step_calls import StepCalls
+from durable_async.worker.threads import DaemonThreads
 from durable_async.workflow.current import step_scope
 
 log = logging.getLogger("durable_async.worker")
@@ -34,7 +34,7 @@ class StepRunner:
         self._on_done = on_done
         self.calls = calls
         self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: DaemonThreads | None = None
 
     def launch(self, resident: Resident, call: StepCall) -> None:
         """Starts an attempt."""
@@ -57,7 +57,7 @@ class StepRunner:
     def close(self) -> None:
         """Threads still at work are abandoned."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown()
 
     async def _attempt(self, resident: Resident, call: StepCall) -> None:
         started = monotonic()
@@ -88,7 +88,7 @@ class StepRunner:
 
     async def _in_pool(self, call: StepCall) -> Any:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="durable-step")
+            self._pool = DaemonThreads(self._threads, "durable-step")
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, _in_thread, call, contextvars.copy_context()
         )

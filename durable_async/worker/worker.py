@@ -295,6 +295,8 @@ class Worker:
     async def failed(self) -> None:
         """Returns only by raising: what has ended one of the worker's loops, none of which ends by itself."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if self._is_stopping:
+            await asyncio.Event().wait()
         for task in done:
             task.result()
         raise RuntimeError(f"the worker's loop {sorted(t.get_name() for t in done)} ended by itself")

@@ -48,6 +48,13 @@ async def block_the_loop(name: str) -> None:
         time.sleep(0.01)
 
 @step
+def hang(name: str) -> None:
+    """In a thread, which nothing can stop."""
+    (HERE / f"{name}.begun").touch()
+    while not (HERE / f"{name}.open").exists():
+        time.sleep(0.01)
+
+@step
 async def decline(text: str) -> None:
     raise ValueError(text)
 
@@ -58,6 +65,10 @@ async def gated(name: str) -> int:
 @workflow
 async def blocking(name: str) -> None:
     await block_the_loop(name)
+
+@workflow
+async def hanging(name: str) -> None:
+    await hang(name)
 
 @workflow
 async def twice(order: Order) -> dict[str, int]:
@@ -83,7 +94,7 @@ async def asking(limit: float) -> str | int:
 async def sideways() -> None:
     await sleep(3600)
 
-durable = Durable(workflows=[gated, blocking, twice, double, declined, waiting, asking, sideways])
+durable = Durable(workflows=[gated, blocking, hanging, twice, double, declined, waiting, asking, sideways])
 other = durable
 '''
 

@@ -34,6 +34,18 @@ def test_a_drain_that_cuts_exits_with_4_and_others_take_over(project: Project) -
     assert project.status(id) == "completed"
 
 
+def test_a_thread_that_hangs_does_not_keep_the_process(project: Project) -> None:
+    """Its step was cut; what it does in its thread ends with the process."""
+    worker = project.spawn("worker", "shop:durable", "--drain-timeout", "0")
+    id = project.start("hanging", '"a"')
+    project.has_begun("a")
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 4
+    project.open("a")
+    assert project.run("worker", "shop:durable", "--burst").code == 0
+    assert project.status(id) == "completed"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
 def test_second_signal_stops_at_once(project: Project, number: signal.Signals) -> None:
     worker = project.spawn("worker", "shop:durable", "--lease", "1")
