@@ -21,6 +21,7 @@ from durable_async import (
     get_context,
     info,
     now,
+    progress,
     put_context,
     random,
     sleep,
@@ -28,7 +29,9 @@ from durable_async import (
     start_workflow,
     step,
     uuid,
+    wait_for_approval,
     wait_for_event,
+    wait_for_input,
 )
 
 from . import flows
@@ -156,6 +159,7 @@ OUTSIDE: dict[str, Callable[[], Any]] = {
     "wait": lambda: wait_for_event("e"), "put": lambda: plain(put_context, "k", 1),
     "get": lambda: plain(get_context, "k"), "now": lambda: plain(now), "uuid": lambda: plain(uuid),
     "random": lambda: plain(random), "info": lambda: plain(info), "undo": lambda: plain(compensate, flows.add_one, 1),
+    "ask": lambda: wait_for_input("q"), "approve": lambda: wait_for_approval("q"), "say": lambda: plain(progress, 1),
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from weakref import ref
 
 import pytest
 
-from durable_async import call_workflow, step, wait_for_event, workflow
+from durable_async import call_workflow, step, wait_for_event, wait_for_input, workflow
 from durable_async.codec import MsgpackCodec
 from durable_async.engine.run import Run
 from durable_async.engine.spec import RunIdentity
@@ -32,7 +32,8 @@ async def one_step(n: int) -> int:
 @workflow
 async def waits(n: int) -> int:
     async with asyncio.timeout(60):
-        await asyncio.gather(work(n), call_workflow(one_step, n), wait_for_event("never"))
+        asks = wait_for_input("q", timeout=30)
+        await asyncio.gather(work(n), call_workflow(one_step, n), wait_for_event("never"), asks)
     return n
 
 
@@ -68,7 +69,7 @@ def test_a_run_that_waits_is_freed_when_it_is_dropped() -> None:
     run = begun(waits)
     run.take_turn()
     loop, tasks = ref(run.loop), [ref(task) for task in run.loop.tasks]
-    assert len(tasks) == 4
+    assert len(tasks) == 5
     run.abandon()
     del run
     assert loop() is None
