@@ -52,8 +52,11 @@ def begin_run(run: Run, claimed: Claimed) -> None:
     if not journal or journal[0][:1] != b"S" or len(journal) < claimed.journal_length:
         raise CorruptPayload(f"the journal of run {run.identity.id} is incomplete")
     at = take_over(run, journal) if run.identity.gen > 1 else 1
+    if len(journal) == at:
+        run.begin(journal[0], has_past=False, position=at)
+        return
     past = run.past = iter(journal[at:])
-    run.begin(journal[0], has_past=len(journal) > at, position=at)
-    if len(journal) > at:
-        run.replay(past)
-        run.replayed()
+    run.begin(journal[0], has_past=True, position=at)
+    run.replay(past)
+    run.replayed()
+    run.past = None
