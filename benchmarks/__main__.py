@@ -28,9 +28,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=500, help="slots of the worker")
     parser.add_argument("--in-flight", type=int, default=500, help="runs the client keeps going at once")
     parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec")
-    parser.add_argument(
-        "--loop", choices=("best", "asyncio"), default="best", help="the worker's; best is uvloop if it is installed"
-    )
+    parser.add_argument("--uvloop", action="store_true", help="run the worker on uvloop")
     options = parser.parse_args()
     if options.n is None:
         options.n = CASES[options.case][1]

@@ -70,12 +70,12 @@ async def rig(options: argparse.Namespace) -> AsyncIterator[Rig]:
     """Everything started and connected, and stopped again."""
     with ephemeral_server(appendonly=True, fsync=options.fsync) as server:
         command = [sys.executable, "-m", "benchmarks.worker", server.url, str(options.concurrency)]
-        if options.loop == "asyncio":
-            command.append("asyncio")
+        if options.uvloop:
+            command.append("uvloop")
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         try:
             assert process.stdout is not None
-            options.loop = (await asyncio.to_thread(process.stdout.readline)).decode().strip()
+            await asyncio.to_thread(process.stdout.readline)
             durable = Durable(server.url, workflows=flows.ALL)
             async with durable:
                 yield Rig(server, durable, process.pid)
@@ -93,7 +93,7 @@ def settings(options: argparse.Namespace, info: dict[str, str]) -> dict[str, Any
         "aof": options.fsync,
         "concurrency": options.concurrency,
         "in_flight": options.in_flight,
-        "loop": options.loop,
+        "loop": "uvloop" if options.uvloop else "asyncio",
         "cpus": os.cpu_count(),
         "machine": platform.machine(),
     }

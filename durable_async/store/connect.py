@@ -220,7 +220,8 @@ class ConnectionSpec:
             raise ConfigurationError(f"the server at {where} has no database {self.url.db}") from None
         if "Protocol Error" in text or isinstance(error, UnicodeDecodeError):
             raise ConfigurationError(f"what listens at {where} is not a Redis or Valkey server") from None
-        hint = "" if self.url.is_tls or "closed by server" not in text else "; if it expects TLS, use rediss://"
+        is_cut = "closed by server" in text or "reset by peer" in text
+        hint = "; if it expects TLS, use rediss://" if is_cut and not self.url.is_tls else ""
         raise StoreUnavailable(f"cannot connect to the server at {where}: {text}{hint}") from None
 
     def _clean(self, error: Exception) -> str:

@@ -94,7 +94,6 @@ class Intake:
         self._worker_id = worker_id
         self._crash_limit = crash_limit
         self._backlog: deque[Held] = deque()
-        self._is_work_due = False
         self._nonces = 0
         self._nonce_base = secrets.token_hex(6)
         self._reported: set[str] = set()
@@ -106,7 +105,6 @@ class Intake:
 
     def take_entries(self, stream_key: str, letter: str, entries: list[tuple[str, str, str]]) -> None:
         """Entries read from a stream: `(entry id, kind, run id)`; kind `r` is an entry, `n` a nudge."""
-        woken: list[Held] = []
         for entry_id, kind, run_id in entries:
             key = (stream_key, entry_id)
             if key in self.held:
@@ -115,17 +113,14 @@ class Intake:
             if kind == "r":
                 self._backlog.append(held)
                 if letter == "W":
-                    woken.append(held)
+                    asyncio.get_running_loop().call_later(WAKE_WAIT_S, self._wake_waited, held)
             else:
                 self.outbox.ack(held)
                 self._runs.nudged(run_id)
-        if woken:
-            asyncio.get_running_loop().call_later(WAKE_WAIT_S, self._wakes_waited, woken)
         self.work()
 
     def work(self) -> None:
         """Claims and resumes as many waiting entries as there are free slots."""
-        self._is_work_due = False
         claims: list[Held] = []
         resumes: list[tuple[Resident, Held]] = []
         while self._backlog and not self.slots.is_full and not self.is_closed:
@@ -148,13 +143,11 @@ class Intake:
         for at in range(0, len(resumes), CLAIM_BATCH):
             self._resume(resumes[at : at + CLAIM_BATCH])
 
-    def _wakes_waited(self, woken: list[Held]) -> None:
+    def _wake_waited(self, held: Held) -> None:
         # A wake-up must not wait behind long steps here while another worker is free.
-        waiting = set(self._backlog)
-        for held in woken:
-            if held in waiting:
-                self._backlog.remove(held)
-                self._background.spawn(self.give_back(held))
+        if held in self._backlog:
+            self._backlog.remove(held)
+            self._background.spawn(self.give_back(held))
 
     async def give_back(self, held: Held, *, delay_ms: int = 0, waiting: str = "", epoch: int | None = None) -> None:
         """Puts an entry back into its run's queue."""
@@ -172,19 +165,13 @@ class Intake:
 
     def _slot_freed(self) -> None:
         if self._backlog:
-            self._work_soon()
-
-    def _work_soon(self) -> None:
-        # Many slots are freed in one tick: they are filled by one claim.
-        if not self._is_work_due:
-            self._is_work_due = True
             asyncio.get_running_loop().call_soon(self.work)
 
     def again(self, entries: list[Held]) -> None:
         """Entries that waited for a reply: to be judged now."""
         if entries:
             self._backlog.extend(entries)
-            self._work_soon()
+            asyncio.get_running_loop().call_soon(self.work)
 
     def lose(self, held: Held | None) -> None:
         """An entry that is somebody else's business now."""

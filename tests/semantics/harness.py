@@ -33,6 +33,7 @@ from durable_async.worker.worker import Worker
 from .crowd import Nursery, is_alive
 from .leaks import LOOK, Look, parse_look
 from .ledger import Ledger
+from .restricted import IS_RESTRICTED, refusals, restricted
 
 MODE = os.environ.get("DURABLE_TEST_MODE", "plain")
 MODES = ("plain", "replay", "single", "crowd")
@@ -75,12 +76,13 @@ class World:
     def __init__(
         self, url: str, namespace: str, flows: Sequence[ModuleType], nursery: Callable[[], Nursery], folder: Path
     ) -> None:
-        self.url = url
+        self.admin_url = url
+        self.url = restricted(url, namespace) if IS_RESTRICTED else url
         self.namespace = namespace
         self.flows = list(flows)
         self.limits: dict[str, Any] = {}
         """Overrides of `Limits` for workers started from here on; set before the first."""
-        self.durable = Durable(url, workflows=flows, namespace=namespace)
+        self.durable = Durable(self.url, workflows=flows, namespace=namespace)
         self.keys = Keys(namespace)
         self.ledger = Ledger(folder / "ledger")
         self.raw = redis.Redis.from_url(url, decode_responses=True)
@@ -93,6 +95,10 @@ class World:
         self._processes: list[Process] = []
         self._queues = {"default"}
         self._known: Sequence[ModuleType] = self.flows
+
+    def allow(self, namespace: str | None = None) -> str:
+        """The URL of who may use a namespace (by default this world's), whom a restarted server has forgotten."""
+        return restricted(self.admin_url, namespace or self.namespace) if IS_RESTRICTED else self.admin_url
 
     # ------------------------------------------------------------------ looking
 
@@ -300,6 +306,9 @@ class World:
             if check:
                 await self._check_leaks()
                 assert self.is_damaged or not self.mended(), f"no transition may leave damage: {self.mended()}"
+            if IS_RESTRICTED:
+                refused = refusals(self.admin_url, self.namespace)
+                assert not refused, f"the rule does not allow {refused}"
         finally:
             self.raw.close()
 

@@ -56,7 +56,7 @@ async def until_waiting_for(world: World, durable: Durable, id: str, what: str) 
 
 def everything_in(world: World) -> bytes:
     """The whole namespace, as bytes."""
-    server = redis.Redis.from_url(world.url)
+    server = redis.Redis.from_url(world.admin_url)
     try:
         found = []
         for key in sorted(server.scan_iter(world.keys.base + "*")):

@@ -194,7 +194,8 @@ async def test_v02_dropped_waiter_harms_nobody(world: World) -> None:
 
 
 async def test_v10_namespaces_do_not_see_each_other(world: World) -> None:
-    async with Durable(world.url, workflows=[flows], namespace=world.namespace + "-b") as elsewhere:
+    other = world.namespace + "-b"
+    async with Durable(world.allow(other), workflows=[flows], namespace=other) as elsewhere:
         one = await world.durable.start(flows.waits, "go", id="r")
         with pytest.raises(RunNotFound):
             await elsewhere.get("r")

@@ -118,6 +118,7 @@ async def test_w03_everything_restarted_during_a_sleep(lasting_server: Ephemeral
         await world.until_status("p", Status.WAITING)
     lasting_server.kill()
     lasting_server.restart()
+    world.allow()
     async with world.workers():
         assert await world.result(handle) == "after"
         await world.settled()
