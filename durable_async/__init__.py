@@ -57,7 +57,7 @@ from durable_async.shapes import (
     ScheduleInfo,
     WorkerInfo,
 )
-from durable_async.types import CHILD_TIMEOUT, RAISE, Limits, Retry, Status, days, hours, minutes, seconds
+from durable_async.types import CHILD_TIMEOUT, RAISE, Limits, Queue, Retry, Status, days, hours, minutes, seconds
 from durable_async.workflow.branches import Err, Ok
 from durable_async.workflow.calls import Child, call_workflow, start_workflow
 from durable_async.workflow.definitions import Step, Workflow, step, workflow
@@ -111,6 +111,7 @@ __all__ = [
     "PayloadTooLarge",
     "PendingInput",
     "Progress",
+    "Queue",
     "QueueInfo",
     "RefConflict",
     "Retry",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from durable_async.checking import brief, to_ms
+from durable_async.checking import brief, check_label, check_queue, to_ms
 from durable_async.errors import NonRetryable
 
 Duration = timedelta | float | int
@@ -213,3 +214,90 @@ def as_retry(value: Retry | int | None) -> Retry:
     if type(value) is int:
         return Retry(max_attempts=value)
     raise TypeError(f"retry must be a Retry or a number of attempts, not {type(value).__name__}")
+
+
+MOST_AT_ONCE: Final = 1_000_000
+MOST_STARTS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue with limits, which all its workers keep together: ``@workflow(queue=Queue("mail", concurrency=10))``.
+
+    A limit counts runs that are *running*: that have a worker's attention, steps included. A run that waits, for a
+    time, an event or a child, gives its place back and takes another one when it goes on, before runs that have never
+    started. So a parent and its children may share a queue of any limit without holding each other up. Of runs that
+    wait for a place, those with a higher priority come first, then older ones.
+
+    The limits are the queue's, whoever starts its runs: a worker that serves it writes them down when it starts. They
+    stay until a worker starts with others; `Queue("mail")` without any lifts them.
+
+    Args:
+        name: the queue's name.
+        concurrency: how many of its runs may be running at once.
+        rate: `(n, period)`: no more than `n` runs, up to 100,000, are started within any such period, of at least a
+            millisecond. What goes on after a wait counts for nothing.
+        key: a function of a run's input that says whose it is: a text of up to 128 characters, an int, or None for
+            nobody's. It is called where the run is started; what it raises, the caller gets.
+        per_key: how many runs of one key may be running at once; 1 is one after the other, in the order of their start.
+
+    Raises:
+        ValueError: if the name breaks the grammar of names, or a number is out of range, or only one of `key` and
+            `per_key` is given.
+        TypeError: if an argument has the wrong type.
+    """
+
+    name: str
+    concurrency: int | None = None
+    rate: tuple[int, Duration] | None = None
+    key: Callable[[Any], object] | None = None
+    per_key: int | None = None
+
+    def __post_init__(self) -> None:
+        check_queue(self.name)
+        for what, number, most in (
+            ("concurrency", self.concurrency, MOST_AT_ONCE),
+            ("per_key", self.per_key, MOST_AT_ONCE),
+            ("rate", self.rate[0] if isinstance(self.rate, tuple) and len(self.rate) == 2 else None, MOST_STARTS),
+        ):
+            if number is not None and type(number) is not int:
+                raise TypeError(f"{what} of queue {self.name!r} must be an int, not {type(number).__name__}")
+            if number is not None and not 1 <= number <= most:
+                raise ValueError(f"{what} of queue {self.name!r} must be from 1 to {most:,}, got {brief(number)}")
+        if self.rate is not None:
+            if not isinstance(self.rate, tuple) or len(self.rate) != 2:
+                raise TypeError(f"rate of queue {self.name!r} must be (n, period), such as (100, minutes(1))")
+            if to_ms(self.rate[1], "the period of rate") < 1:
+                raise ValueError(f"the period of rate of queue {self.name!r} must be a millisecond or longer")
+        if (self.key is None) != (self.per_key is None):
+            raise ValueError(f"queue {self.name!r}: key and per_key are given together")
+        if self.key is not None and not callable(self.key):
+            raise TypeError(f"key of queue {self.name!r} must be a function, not {type(self.key).__name__}")
+
+    @property
+    def limits(self) -> str:
+        """As the store has them: runs at once, starts, their period in ms, runs at once of a key; 0 is no limit."""
+        starts, period = self.rate or (0, 0)
+        return f"{self.concurrency or 0} {starts} {to_ms(period)} {self.per_key or 0}"
+
+    def key_of(self, input: object) -> str:
+        """Whose a run with this input is; empty for nobody's.
+
+        Raises:
+            TypeError: if `key` gives neither a text nor an int nor None.
+            ValueError: if the text is empty, too long or cannot be stored.
+        """
+        if self.key is None:
+            return ""
+        value = self.key(input)
+        if value is None:
+            return ""
+        if type(value) is int:
+            value = str(value)
+        if not isinstance(value, str):
+            what = f"the key function of queue {self.name!r} must give a str, an int or None"
+            raise TypeError(f"{what}, not {type(value).__name__}")
+        text = check_label(value, f"the key of queue {self.name!r}")
+        if "\0" in text:
+            raise ValueError(f"the key of queue {self.name!r} holds a null character")
+        return text

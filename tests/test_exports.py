@@ -19,6 +19,7 @@ NAMES = {
         *("InputField", "progress", "wait_for_approval", "wait_for_input"),
     },
     "from outside": {
+        "Queue",
         *("Durable", "Handle", "Limits", "Settings", "Status"),
         *("Event", "HistoryEvent", "Page", "PendingInput", "QueueInfo", "RunInfo", "RunTree", "WorkerInfo"),
     },

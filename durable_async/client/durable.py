@@ -124,20 +124,22 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             NotSerializable, PayloadTooLarge: if it cannot be stored.
             TypeError: if the workflow takes no input and one is given.
             UnknownWorkflow: if no workflow of this name is registered.
+            Exception: what the key function of its queue raises.
             StoreUnavailable: if the store cannot be reached; the run may have been started: start it again with the
                 same id.
         """
         spec = spec_of(self._workflows, workflow)
         id = secrets.token_hex(16) if id is None else check_name(id, "id")
-        payload, digest = self._encode_input(spec, input)
+        payload, digest, seen = self._encode_input(spec, input)
         if on_conflict not in CONFLICTS:
             raise ValueError(f"on_conflict must be one of {CONFLICTS}, got {brief(on_conflict)}")
         listener = self._session.listener
+        name = check_queue(queue) if queue is not None else spec.queue
         keep = retention if retention is not None else spec.retention
         run = NewRun(
             id=id,
             workflow=spec.name,
-            queue=lane_of(check_queue(queue) if queue is not None else spec.queue, check_priority(priority)),
+            queue=lane_of(name, check_priority(priority)),
             digest=digest,
             start=start_record(payload),
             retention_ms=self._retention_ms if keep is None else to_ms(keep, "retention"),
@@ -146,6 +148,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             token=secrets.token_hex(8) if on_conflict == "raise" else "",
             version=spec.version,
             timeout_ms=spec.timeout_ms,
+            key=spec.key_in(name, seen),
         )
         if not listener.is_open:
             await listener.ensure()
@@ -158,16 +161,16 @@ class Durable(Serving, Operating, Scheduling, Inputs):
         handle._is_registered = is_new
         return handle
 
-    def _encode_input(self, spec: WorkflowSpec, input: object) -> tuple[bytes, bytes]:
+    def _encode_input(self, spec: WorkflowSpec, input: object) -> tuple[bytes, bytes, Any]:
         if not spec.takes_input:
             if input is not None:
                 raise TypeError(f"workflow {spec.name!r} takes no input, got {type(input).__name__}")
-            return b"", self.codec.fingerprint(None)
+            return b"", self.codec.fingerprint(None), None
         if input is None and spec.has_default:
-            return b"", self.codec.fingerprint(None)
+            return b"", self.codec.fingerprint(None), None
         payload, seen = roundtrip(self.codec, input, spec.input_type, self.limits.payload, "input")
         # What the body will see, defaults filled in: a model and the same model as a dict are one input.
-        return payload, self.codec.fingerprint(seen)
+        return payload, self.codec.fingerprint(seen), seen
 
     def _check_conflict(self, run: NewRun, reply: Sequence[Any], on_conflict: str) -> None:
         _, workflow, digest, _status = reply

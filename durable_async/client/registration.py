@@ -15,7 +15,7 @@ def collect(things: Iterable[Any]) -> dict[str, Workflow[Any, Any]]:
     """Workflows and modules that hold some.
 
     Raises:
-        ConfigurationError: if two workflows have one name, or a module holds none.
+        ConfigurationError: if two workflows have one name, or limit one queue differently, or a module holds none.
         TypeError: if something else is passed.
     """
     if isinstance(things, Workflow | ModuleType | str):
@@ -34,7 +34,18 @@ def collect(things: Iterable[Any]) -> dict[str, Workflow[Any, Any]]:
             raise TypeError(
                 f"workflows= takes functions decorated with @workflow and modules, got {type(thing).__name__}"
             )
+    _check_limits(found.values())
     return found
+
+
+def _check_limits(workflows: Iterable[Workflow[Any, Any]]) -> None:
+    known: dict[str, str] = {}
+    for workflow in workflows:
+        queue = workflow.limits
+        if queue is not None and known.setdefault(queue.name, queue.limits) != queue.limits:
+            raise ConfigurationError(
+                f"two workflows limit queue {queue.name!r} differently; its limits belong to the queue: say them once"
+            )
 
 
 def _add(found: dict[str, Workflow[Any, Any]], workflow: Workflow[Any, Any]) -> None:

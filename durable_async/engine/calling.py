@@ -41,6 +41,7 @@ def issue_child(
         RefConflict: if the ref names another workflow or input, or is spent.
         WorkflowDepthExceeded: if the child would be deeper than the limit.
         PayloadError: if the input cannot be stored.
+        Exception: what the key function of its queue raises.
     """
     child, new = new_child(
         run, spec, value, ref=ref, queue=queue, awaited=awaited, on_close=on_close, delay_ms=delay_ms, retry=retry
@@ -80,7 +81,8 @@ def new_child(
             f"child {ref!r} was not started",
             id=run.identity.id,
         )
-    id = child_id(run.identity.id, ref)
+    id, queue = child_id(run.identity.id, ref), queue or spec.queue
+    key = spec.key_in(queue, value)
     child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close, retry=retry, first_ms=run.now_ms)
     run.children.add(child)
     child.is_cleanup, child.is_spawned = run.is_cleaning_up, by_step
@@ -90,7 +92,7 @@ def new_child(
     # What was undone is done again, and what undoes it as well.
     keeps = run.identity.attempt > 1 and not run.is_unwinding and ref not in run.children.undone
     mode = ("c" if child.is_cleanup else "") + ("k" if keeps else "")
-    new = NewChild(id, spec.name, queue or spec.queue, ref, payload, digest, depth, awaited, delay_ms, mode)
+    new = NewChild(id, spec.name, queue, ref, payload, digest, depth, awaited, delay_ms, mode, key=key)
     new.timeout_ms, new.leaves = spec.timeout_ms, on_close == "leave"
     return child, new
 

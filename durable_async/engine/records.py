@@ -231,6 +231,8 @@ class NewChild:
     timeout_ms: int = 0
     leaves: bool = False
     """Whether it goes on when its parent fails."""
+    key: str = ""
+    """Whose it is, in a queue that is limited per key."""
 
 
 @dataclass(slots=True)

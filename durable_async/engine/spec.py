@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from durable_async.types import Duration, Retry
+from durable_async.types import Duration, Queue, Retry
 
 Function = Callable[..., Any]
 
@@ -39,6 +39,16 @@ class WorkflowSpec:
     timeout_ms: int = 0
     """How long one attempt may take from when it may start to its end; 0 for as long as it likes."""
     retry: Retry | None = None
+    limits: Queue | None = None
+    """Of its queue, if it says so."""
+
+    def key_in(self, queue: str, input: object) -> str:
+        """Whose a run with this input is, in a queue that is limited per key; empty for nobody's.
+
+        Raises:
+            Exception: what the key function of the queue raises, and TypeError and ValueError as `Queue.key_of`.
+        """
+        return self.limits.key_of(input) if self.limits is not None and self.limits.name == queue else ""
 
 
 @dataclass(slots=True, frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from durable_async.errors import RunNotFound
 from durable_async.store.commands import Standing
 from durable_async.store.gather import gather_calls
-from durable_async.store.keys import Keys
+from durable_async.store.keys import Keys, queue_of
 from durable_async.store.retry import Caller
 from durable_async.store.scripts import SCRIPTS
 
@@ -77,7 +77,7 @@ class StoreBase:
         ]  # fmt: skip
         if s.parent:
             keys += [k.run(s.parent), k.inbox(s.parent), k.worker(s.parent_owner), k.queue(s.parent_queue)]
-        return keys, (s.parent, s.parent_owner)
+        return keys + k.room(queue_of(s.queue)), (s.parent, s.parent_owner)
 
     async def _clear(self, command: str, key: str, junk: Sequence[bytes]) -> None:
         # Put there by hand, or by code that is not ours: nobody could ever act on it, and it would be found for ever.

@@ -47,6 +47,8 @@ class NewRun:
     """How long it may take from when it may start to its end; 0 for as long as it likes."""
     parent_gen: int = 1
     """Which life of the parent makes it."""
+    key: str = ""
+    """With which it is counted in a queue that is limited per key."""
     token: str = ""
     """Whose start it is, if the caller must know: a repeat after a lost reply gets the first answer."""
 
@@ -74,6 +76,8 @@ class NewRun:
             values += ["client", self.client]
         if self.version is not None:
             values += ["version", self.version]
+        if self.key:
+            values += ["key", self.key]
         if self.token:
             values += ["token", self.token]
         return pack_flat(values)
@@ -181,6 +185,8 @@ class Commit:
     """What is asked or closed: letter, name, head and rest; see lib/questions.lua."""
     parent: tuple[str, str, str] = NO_PARENT
     """The parent's id, the worker hinted at, and its queue."""
+    slot_of: str = ""
+    """The limited queue that the run has a slot of."""
     seen: int = 0
     """Number of the last message that the owner has been told: what it has is not answered again."""
     queue: str = ""

@@ -89,6 +89,12 @@ class Keys:
         """hash: a schedule, what it was last and when it is next."""
         return self.schedule_prefix + name
 
+    def room(self, queue: str) -> list[str]:
+        """The eight keys of a limited queue's room, in the order of `lib/room.lua`."""
+        base = self.base
+        own = [f"{base}{kind}:{queue}" for kind in ("room", "behind", "slots", "tally", "starts")]
+        return [self.gates, self.timers, *own, self.queue_prefix + queue]
+
     def permanent(self) -> tuple[str, ...]:
         """The keys that stay when every run is over; queue streams and schedules stay too."""
         lists = (self.timers, self.schedules, self.walks, self.index, self.blocked, self.gates)

@@ -6,6 +6,7 @@ from typing import Any
 
 from durable_async.errors import RunNotFound
 from durable_async.store.base import StoreBase, text_of
+from durable_async.store.keys import queue_of
 from durable_async.store.status import Answer
 
 
@@ -24,7 +25,7 @@ class OutsideCalls(StoreBase):
         while True:
             standing = await self.standing(id)
             keys, parent = self._outside(id, standing)
-            args = (self.given_now, id, reason, token, grace_ms, standing.owner, *parent)
+            args = (self.given_now, id, reason, token, grace_ms, standing.owner, *parent, queue_of(standing.queue))
             reply = await self._call("cancel_run", keys, args)
             if reply[0] == Answer.OK:
                 return True, text_of(reply[2])
@@ -49,7 +50,8 @@ class OutsideCalls(StoreBase):
             standing = await self.standing(id)
             keys, parent = self._outside(id, standing)
             keys[8:8] = (self.keys.inputs, self.keys.questions)
-            args = (self.given_now, id, cause, status, payload, standing.owner, *parent, bound, token)
+            who = (standing.owner, *parent)
+            args = (self.given_now, id, cause, status, payload, *who, bound, token, queue_of(standing.queue))
             reply = await self._call("settle_run", keys, args)
             if reply[0] == Answer.OK:
                 return True, text_of(reply[2])

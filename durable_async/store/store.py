@@ -13,6 +13,7 @@ from typing import Any
 from durable_async.codec.flat import pack_flat
 from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
+from durable_async.store.keys import queue_of
 from durable_async.store.outside import OutsideCalls
 from durable_async.store.queueing import QueueCalls
 from durable_async.store.scheduling import ScheduleCalls
@@ -62,28 +63,37 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, Sch
         return reply
 
     def claim_runs(
-        self, owner: str, nonce: str, crash_limit: int, entries: Sequence[tuple[str, str]], on_reply: Reply
+        self,
+        owner: str,
+        nonce: str,
+        crash_limit: int,
+        entries: Sequence[tuple[str, str]],
+        on_reply: Reply,
+        *,
+        has_entered: bool = False,
     ) -> None:
-        """Takes runs through their entries, `(run id, entry)` each.
+        """Takes runs through their entries, `(run id, entry)` each; `has_entered` if `enter_queue` allowed all of them.
 
         Returns: `[now_ms, reply per entry]`, see claim_runs.lua.
         """
         k = self.keys
         keys = [k.gates]
-        args: list[Any] = [self.given_now, owner, nonce, crash_limit, PAGE]
+        args: list[Any] = [self.given_now, owner, nonce, crash_limit, PAGE, "1" if has_entered else ""]
         for id, entry in entries:
             keys += (k.run_prefix + id, k.journal_prefix + id, k.inbox_prefix + id)
             args += (id, entry)
         self.caller.run(_claim.call(keys, args), on_reply)
 
-    def resume_runs(self, copies: Sequence[tuple[str, str, int, str, int]], on_reply: Reply) -> None:
-        """Takes up woken runs that are in memory: `(id, entry, epoch, nonce, seq)` each.
+    def resume_runs(
+        self, copies: Sequence[tuple[str, str, int, str, int]], on_reply: Reply, *, has_entered: bool = False
+    ) -> None:
+        """Takes up woken runs that are in memory: `(id, entry, epoch, nonce, seq)` each; `has_entered` as above.
 
         Returns: `[now_ms, reply per run]`, see resume_runs.lua.
         """
         k = self.keys
         keys = [k.gates]
-        args: list[Any] = [self.given_now, PAGE]
+        args: list[Any] = [self.given_now, PAGE, "1" if has_entered else ""]
         for id, entry, epoch, nonce, seq in copies:
             keys += (k.run_prefix + id, k.inbox_prefix + id)
             args += (entry, epoch, nonce, seq)
@@ -127,6 +137,10 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, Sch
             keys.append(k.blocked)
         elif c.want == "renew":
             keys.append(k.queue_prefix + c.queue)
+        if c.slot_of and c.want != "go":
+            keys += k.room(c.slot_of)
+            args[10] += "g"
+            args.append(c.slot_of)
         self.caller.run(_commit.call(keys, args), on_reply)
 
     # ------------------------------------------------------------------ entries and streams
@@ -149,9 +163,10 @@ class Store(OutsideCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, Sch
     ) -> bool:
         """Puts an entry back for any worker; garbage is acked. True if the run is ready again."""
         k = self.keys
-        keys = (k.run(id), source_key, k.queue(queue), k.timers)
+        name = queue_of(queue)
+        keys = [k.run(id), source_key, k.queue(queue), k.timers, *k.room(name)]
         fence = "" if epoch is None else epoch
-        args = (self.given_now, id, entry, fence, delay_ms, waiting, "1" if is_crash else "")
+        args = (self.given_now, id, entry, fence, delay_ms, waiting, "1" if is_crash else "", name)
         reply = await self._call("release_entry", keys, args)
         return bool(reply[0] == Answer.OK)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from durable_async.store.base import StoreBase, is_text, pairs_of, text_of
 from durable_async.store.gather import gather_calls
+from durable_async.store.keys import queue_of
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
 from durable_async.store.transport_base import Arg, Args
@@ -196,6 +197,7 @@ class StructureCalls(StoreBase):
         for child in awaited_in(id, links.waiting) if links.status == "parked" else ():
             keys += (k.run(child), k.journal(child))
             args += (child, "1" if child in untold else "")
+        keys += k.room(queue_of(links.queue or "default"))
         return SCRIPTS["repair_run"].call(keys, args)
 
     async def strays(self, cursor: str, count: int, *, may_fix: bool = True) -> Strays:

@@ -30,8 +30,8 @@ class UpkeepCalls(StoreBase):
         flat = walks if not walks or not isinstance(walks[0], list) else [x for pair in walks for x in pair]
         items = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
         good = [(text_of(item), cursor) for item, cursor in items if _is_walk(item, cursor)]
-        due = [text_of(m) for m in members if _names_run(m, b"wdgr")]
-        await self._clear("ZREM", self.keys.timers, [m for m in members if not _names_run(m, b"wdgr")])
+        due = [text_of(m) for m in members if _names_run(m, b"wdgrq")]
+        await self._clear("ZREM", self.keys.timers, [m for m in members if not _names_run(m, b"wdgrq")])
         await self._clear("HDEL", self.keys.walks, [item for item, cursor in items if not _is_walk(item, cursor)])
         return now_ms, due, float(next_due) if next_due else None, good, pairs_of(gates)
 

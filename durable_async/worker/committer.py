@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from durable_async.engine.records import Entry, NewChild, Turn, start_record
 from durable_async.store.commands import NO_PARENT, Commit, NewRun
-from durable_async.store.keys import lane_of, priority_of
+from durable_async.store.keys import lane_of, priority_of, queue_of
 from durable_async.worker.resident import Resident
 
 
@@ -22,6 +22,7 @@ def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
         payload=turn.payload,
         due_ms=turn.due_ms,
         sets=turn.sets,
+        slot_of=queue_of(claimed.queue) if held is not None and held.has_entered else "",
         seen=resident.run.fed,
         queue=claimed.queue,
         parent=(claimed.parent, claimed.hint, claimed.parent_queue) if claimed.parent else NO_PARENT,
@@ -66,4 +67,5 @@ def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
         timeout_ms=child.timeout_ms,
         leaves=child.leaves,
         parent_gen=resident.claimed.gen,
+        key=child.key,
     )

@@ -7,14 +7,18 @@ read: whether a run may be taken is decided by the script that takes it.
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 
+from durable_async.store.errors import ConnectionLost, ServerError
 from durable_async.store.keys import Keys, priority_of, queue_of
 from durable_async.store.store import Store
 from durable_async.store.transport_base import Transport
 from durable_async.worker.background import Background
 from durable_async.worker.consumer import Plan, StreamReader, ensure_group
+from durable_async.worker.intake import Intake
+
+log = logging.getLogger("durable_async.worker")
 
 
 class Gates:
@@ -36,26 +40,42 @@ class Gates:
         self._transport: Transport | None = None
         self._reader: StreamReader | None = None
 
-    async def start(self, store: Store, transport: Transport) -> None:
+    async def start(self, store: Store, transport: Transport, limits: Mapping[str, str]) -> None:
         """Before anything is read. Repeat-safe.
+
+        Args:
+            limits: what this worker's code says of queues, by name.
 
         Raises:
             ServerError, ConnectionLost: if the store could not be asked.
         """
         self._transport = transport
+        for queue in self._queues:
+            if queue in limits and (before := await store.limit_queue(queue, limits[queue])) is not None:
+                log.info(
+                    "queue %s has other limits from here on: %s, before %s", queue, limits[queue], before or "none"
+                )
         fields = await store.gates()
         await self._open(self._new_lanes(fields), transport)
         self.learn(fields)
 
-    def attach(self, reader: StreamReader, room: asyncio.Event, background: Background) -> None:
+    def attach(self, reader: StreamReader, intake: Intake, background: Background) -> None:
         """Whom to tell when there is something else to be read."""
-        self._reader, self._room, self._background = reader, room, background
+        self._reader, self._intake, self._background = reader, intake, background
+        self._tell_limits()
+
+    def _tell_limits(self) -> None:
+        self._intake.limited = frozenset(name[1:] for name in self._fields if name[:1] == "l")
 
     def learn(self, fields: Mapping[str, str]) -> None:
         """What the store says now."""
+        if fields == self._fields and not self._new_lanes(fields):
+            return
         self._fields = fields
+        if self._reader is not None:
+            self._tell_limits()
         if self._transport is not None and (lanes := self._new_lanes(fields)):
-            self._background.spawn(self._open(lanes, self._transport))
+            self._background.spawn(self._open_meanwhile(lanes, self._transport))
         self._make_plan()
 
     def shut(self, queue: str) -> None:
@@ -73,12 +93,18 @@ class Gates:
             self.plan = plan
             if self._reader is not None and self._transport is not None:
                 # Who waits for room waits for something to read, too.
-                self._room.set()
+                self._intake.slots.changed.set()
                 self._background.spawn(self._reader.rouse(self._transport))
 
     def _new_lanes(self, fields: Mapping[str, str]) -> list[str]:
         found = [name[1:] for name in fields if name[:1] == "v"]
         return [lane for lane in found if queue_of(lane) in self._queues and lane not in self.lanes]
+
+    async def _open_meanwhile(self, lanes: Sequence[str], transport: Transport) -> None:
+        try:
+            await self._open(lanes, transport)
+        except (ServerError, ConnectionLost):
+            return  # the next look finds them again
 
     async def _open(self, lanes: Sequence[str], transport: Transport) -> None:
         for lane in lanes:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from durable_async.engine.spec import WorkflowSpec
@@ -30,6 +30,8 @@ from durable_async.worker.slots import Slots
 log = logging.getLogger("durable_async.worker")
 
 CLAIM_BATCH = 64
+LIMITED = b"l"
+"""Why a run is held: its queue is limited, and it has not entered that."""
 WAKE_WAIT_S = 0.1
 """How long a wake-up waits for a slot before any other worker may have it."""
 UNKNOWN_DELAY_MS = 1_000
@@ -85,6 +87,8 @@ class Intake:
         """Set when the worker leaves: nothing is claimed or resumed any more."""
         self.on_poison: Callable[[str], None] = lambda run_id: None
         self.on_paused: Callable[[str], None] = lambda queue: None
+        self.limited: Collection[str] = ()
+        """Queues that are known to be limited: their runs enter before anything else is asked."""
         self._store = store
         self._registry = registry
         self._residents = residents
@@ -123,6 +127,7 @@ class Intake:
         """Claims and resumes as many waiting entries as there are free slots."""
         claims: list[Held] = []
         resumes: list[tuple[Resident, Held]] = []
+        limited = self.limited
         while self._backlog and not self.slots.is_full and not self.is_closed:
             held = self._backlog.popleft()
             resident = self._residents.get(held.run_id)
@@ -132,12 +137,19 @@ class Intake:
                 self.slots.take()
                 resident.is_out, resident.is_parked, resident.held = True, False, held
                 self._residents.unpark(resident)
-                resumes.append((resident, held))
+                if limited and queue_of(resident.claimed.queue) in limited:
+                    self._enter(held, resident.claimed.queue, resident)
+                else:
+                    resumes.append((resident, held))
             elif resident is not None and resident.held is held:
                 continue
             else:
                 self.slots.take()
-                claims.append(held)
+                lane = held.stream_key.removeprefix(self._store.keys.queue_prefix) if limited else ""
+                if limited and held.letter == "Q" and queue_of(lane) in limited:
+                    self._enter(held, lane)
+                else:
+                    claims.append(held)
         for at in range(0, len(claims), CLAIM_BATCH):
             self._claim(claims[at : at + CLAIM_BATCH])
         for at in range(0, len(resumes), CLAIM_BATCH):
@@ -178,7 +190,42 @@ class Intake:
         if held is not None:
             self.held.pop((held.stream_key, held.entry_id), None)
 
-    def _claim(self, batch: list[Held]) -> None:
+    def _enter(self, held: Held, lane: str, resident: Resident | None = None) -> None:
+        """Asks for a place in a limited queue; then the run is claimed or resumed. A slot of this worker is taken."""
+
+        def entered(reply: Any) -> None:
+            if resident is not None and resident.is_dropped:
+                return  # as in _resumed
+            if isinstance(reply, Exception):
+                self._claim_lost(held, reply)
+                if resident is not None:
+                    resident.is_out = False
+                    self._runs.forget(resident)
+            elif reply[0] == Answer.OK:
+                held.has_entered = True
+                if resident is not None:
+                    self._resume([(resident, held)], has_entered=True)
+                else:
+                    self._claim([held], has_entered=True)
+            else:
+                self._not_entered(held, lane, resident, is_paused=reply[0] == Answer.HELD)
+
+        self._store.enter_queue(held.run_id, held.stream_key, queue_of(lane), held.name, entered)
+
+    def _not_entered(self, held: Held, lane: str, resident: Resident | None, *, is_paused: bool) -> None:
+        if is_paused:
+            self._paused(held, lane)
+        else:
+            # It waits in the room of its queue, or this entry was garbage.
+            self.slots.free()
+            self.outbox.ack(held)
+        if resident is not None:
+            resident.is_out = False
+            deferred, resident.deferred = resident.deferred, []
+            self._runs.rest(resident)
+            self.again(deferred)
+
+    def _claim(self, batch: list[Held], *, has_entered: bool = False) -> None:
         self._nonces += 1
         nonce = f"{self._nonce_base}{self._nonces:x}"
 
@@ -192,7 +239,7 @@ class Intake:
                 self._claimed(held, nonce, answer)
 
         entries = [(held.run_id, held.name) for held in batch]
-        self._store.claim_runs(self._worker_id, nonce, self._crash_limit, entries, claimed)
+        self._store.claim_runs(self._worker_id, nonce, self._crash_limit, entries, claimed, has_entered=has_entered)
 
     def _claim_lost(self, held: Held, error: Exception) -> None:
         log.critical("run %s cannot be claimed: %s", held.run_id, error)
@@ -213,7 +260,8 @@ class Intake:
             self._damaged(held, answer[1].decode(errors="replace"))
             return
         if answer[0] == Answer.HELD:
-            self._paused(held, answer[1].decode(errors="replace"))
+            lane = answer[1].decode(errors="replace")
+            self._enter(held, lane) if answer[2] == LIMITED else self._paused(held, lane)
             return
         if answer[0] != Answer.OK:
             self.slots.free()
@@ -236,11 +284,11 @@ class Intake:
         else:
             self._runs.take_over(held, nonce, claimed, spec)
 
-    def _paused(self, held: Held, queue: str) -> None:
+    def _paused(self, held: Held, lane: str) -> None:
         # Its queue will not be read from here on, so it stays there: also for the other workers, each of which meets at
         # most what it had read.
         self.slots.free()
-        self.on_paused(queue_of(queue))
+        self.on_paused(queue_of(lane))
         self._background.spawn(self.give_back(held))
 
     def _unknown(self, held: Held, claimed: Claimed) -> None:
@@ -276,7 +324,7 @@ class Intake:
         # A nudge that came meanwhile found no run here, and its message is not in the claim's answer.
         self._runs.nudged(held.run_id)
 
-    def _resume(self, batch: list[tuple[Resident, Held]]) -> None:
+    def _resume(self, batch: list[tuple[Resident, Held]], *, has_entered: bool = False) -> None:
         def resumed(reply: Any) -> None:
             if isinstance(reply, Exception):
                 for resident, held in batch:
@@ -288,7 +336,7 @@ class Intake:
                 self._resumed(resident, held, answer)
 
         copies = [(r.id, held.name, r.epoch, r.nonce, r.seq) for r, held in batch]
-        self._store.resume_runs(copies, resumed)
+        self._store.resume_runs(copies, resumed, has_entered=has_entered)
 
     def _resumed(self, resident: Resident, held: Held, answer: list[Any]) -> None:
         resident.is_out = False
@@ -298,15 +346,18 @@ class Intake:
         if answer[0] == Answer.OK:
             self._runs.resumed(resident, answer[1])
             return
-        deferred, resident.deferred = resident.deferred, []
         if answer[0] == Answer.HELD:
-            self._runs.rest(resident)
-            self._paused(held, answer[1].decode(errors="replace"))
-            self.again(deferred)
+            lane = answer[1].decode(errors="replace")
+            if answer[2] == LIMITED:
+                resident.is_out = True
+                self._enter(held, lane, resident)
+            else:
+                self._not_entered(held, lane, resident, is_paused=True)
             return
+        deferred, resident.deferred = resident.deferred, []
         self._runs.forget(resident)
         if answer[0] == Answer.RELOAD:
-            self._claim([held])
+            self._claim([held], has_entered=held.has_entered)
         elif answer[0] == Answer.CORRUPT:
             self._damaged(held, answer[1].decode(errors="replace"))
         else:

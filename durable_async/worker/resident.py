@@ -15,13 +15,15 @@ from durable_async.store.commands import Claimed
 class Held:
     """An entry this worker has read and not yet acked."""
 
-    __slots__ = ("entry_id", "letter", "run_id", "stream_key")
+    __slots__ = ("entry_id", "has_entered", "letter", "run_id", "stream_key")
 
     def __init__(self, stream_key: str, letter: str, entry_id: str, run_id: str) -> None:
         self.stream_key = stream_key
         self.letter = letter
         self.entry_id = entry_id
         self.run_id = run_id
+        self.has_entered = False
+        """Whether it has a slot of a limited queue, or needs none."""
 
     @property
     def name(self) -> str:

@@ -64,6 +64,8 @@ class Sweeper:
             self._on_stranger(worker)
         for each in found:
             self._report(each)
+        for queue, id in await store.sweep_rooms() if chunk.is_last else ():
+            log.warning("run %s had a place in queue %s, or waited for one, and is not there: mended", id, queue)
         await store.save_sweep(next_run, strays.cursor)
         return sum(each.is_fixed for each in found)
 

@@ -92,6 +92,8 @@ class Timers:
         if sleeps:
             await self._store.fire_timers(sleeps)
         for member in members:
+            if member[0] == "q":
+                await self._store.admit_runs(member[1:])
             if member[0] == "g":
                 await self._endings.cut(member[1:])
             elif member[0] == "r":

@@ -136,7 +136,11 @@ class Worker:
         await _persist(lambda: asyncio.to_thread(self._first_beat), give_up_at)
         for key in (self._keys.worker(self.id), *map(self._keys.queue, self.settings.queues)):
             await _persist(partial(ensure_group, main, key), give_up_at)
-        await _persist(partial(self.gates.start, self.store, main), give_up_at)
+        await _persist(partial(self.gates.start, self.store, main, self._limits_of_queues()), give_up_at)
+
+    def _limits_of_queues(self) -> dict[str, str]:
+        queues = [spec.limits for spec in self._registry.values() if spec.limits is not None]
+        return {queue.name: queue.limits for queue in queues}
 
     def _beat_connection(self) -> BeatConnection:
         return BeatConnection(self._spec, self._keys, min(5.0, self.settings.lease / 3))
@@ -199,7 +203,7 @@ class Worker:
             take=lambda key, entries: runner.intake.take_entries(key, "Q", entries),
             on_lost_group=self._lost_group,
         )
-        self.gates.attach(self._queue_reader, runner.intake.slots.changed, runner.background)
+        self.gates.attach(self._queue_reader, runner.intake, runner.background)
 
     def _describe(self) -> bytes:
         runner = getattr(self, "runner", None)
@@ -374,6 +378,9 @@ class Worker:
             await transport.close()
         await runner.background.wait()
         runner.outbox.flush()
+        # A beat that comes later would have it listed again.
+        self._heartbeat.stop()
+        await asyncio.to_thread(self._heartbeat.join)
         key = self._keys.worker(self.id)
         while not await self.store.close_worker(self.id, ""):
             # Wake-ups that came while the worker was leaving.

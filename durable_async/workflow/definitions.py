@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from durable_async.checking import check_name, check_queue, to_ms
 from durable_async.engine.spec import StepSpec, WorkflowSpec
-from durable_async.types import Duration, Retry, as_retry
+from durable_async.types import Duration, Queue, Retry, as_retry
 from durable_async.workflow.annotations import hints_of, visible_locals
 from durable_async.workflow.current import find_run
 from durable_async.workflow.schedules import Schedule, check_schedule
@@ -34,7 +34,7 @@ class Workflow(Generic[InputT, OutputT_co]):
         function: Callable[..., Awaitable[OutputT_co]],
         *,
         name: str | None = None,
-        queue: str = "default",
+        queue: str | Queue = "default",
         version: str | None = None,
         timeout: Duration | None = None,
         retention: Duration | None = None,
@@ -51,7 +51,8 @@ class Workflow(Generic[InputT, OutputT_co]):
             raise ValueError(f"on_parent_close must be one of {CLOSE_POLICIES}, got {on_parent_close!r}")
         self.function = function
         self.name = check_name(name if name is not None else _name_of(function, "workflow"), "workflow name")
-        self.queue = check_queue(queue)
+        self.limits = queue if isinstance(queue, Queue) else None
+        self.queue = queue.name if isinstance(queue, Queue) else check_queue(queue)
         self.version = check_name(version, "version") if version is not None else None
         self.retention = retention
         if retention is not None:
@@ -93,6 +94,7 @@ class Workflow(Generic[InputT, OutputT_co]):
             compensate=self.compensate,
             timeout_ms=self._timeout_ms,
             retry=self.retry,
+            limits=self.limits,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[OutputT_co]:
@@ -199,7 +201,7 @@ def workflow(function: Callable[[InputT], Awaitable[OutputT]], /) -> Workflow[In
 def workflow(
     *,
     name: str | None = None,
-    queue: str = "default",
+    queue: str | Queue = "default",
     version: str | None = None,
     timeout: Duration | None = None,
     retention: Duration | None = None,
@@ -217,7 +219,7 @@ def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> A
 
     Args:
         name: the durable identity; by default the function's name.
-        queue: where runs are queued unless the call says otherwise.
+        queue: where runs are queued unless the call says otherwise; a `Queue` also says what limits it.
         version: a label of the code, shown in `RunInfo`.
         timeout: bounds one attempt from when it may start to its end, parked time included, as a ``timedelta`` or
             seconds. When it elapses the body gets ``asyncio.CancelledError`` at its await, as in a cancel: cleanup may

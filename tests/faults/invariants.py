@@ -20,7 +20,7 @@ client has its answer, every worker has left, the dead have been reaped. What it
   promised is `cancelled`.
 * I11 epochs never went back for any observer, and no journal changed under a lower one.
 * I12 a ready or running run has the entry its record names, no other run names one.
-* I13 nothing is pending or queued, no timer, no walk, no inbox of an ended run.
+* I13 nothing is pending or queued, no timer, no walk, no inbox of an ended run, no place in a limited queue.
 * I14 every key is of a documented kind, and all that belong to ended trees have a time to live.
 * I15 no run was claimed more often in a row than the crash limit.
 * I16 results are what the ledger says they must be.
@@ -50,7 +50,9 @@ from durable_async.store.keys import Keys
 from .book import Book
 from .snapshot import TERMINAL, Run, Snapshot, take
 
-KINDS = ("run", "journal", "inbox", "children", "queue", "worker", "client", "schedule")
+KINDS = ("run", "journal", "inbox", "children", "queue", "worker", "client", "schedule", "starts")
+PLACES = ("room", "behind", "slots", "tally")
+"""Kinds of keys that are there while runs wait for a limited queue or have a place in it."""
 CRASH_LIMIT = 5
 CLOCK_SLACK_MS = 50
 """Between two readings of one clock, by the server and by us."""
@@ -246,8 +248,9 @@ class Check:
                     yield f"run {run.id} is {run.status} and names the entry {entry}"
                 continue
             worker, queue = run.record.get("owner", ""), run.record.get("queue", "")
-            stream = f"worker:{worker}" if entry[:1] == "W" else f"queue:{queue}"
-            if entry[1:] not in self.snap.entries.get(stream, ()):
+            # Let in into a limited queue, it is in the stream of priority 0.
+            streams = [f"worker:{worker}"] if entry[:1] == "W" else [f"queue:{queue}", f"queue:{queue.split(':')[0]}"]
+            if not any(entry[1:] in self.snap.entries.get(stream, ()) for stream in streams):
                 yield f"run {run.id} is {run.status} without the entry it names ({entry})"
 
     def i13(self) -> Found:
@@ -258,6 +261,9 @@ class Check:
             yield f"timer {member} is left"
         for item in self.snap.walks:
             yield f"walk {item} is left"
+        for name, ttl in self.snap.ttls.items():
+            if name.partition(":")[0] in PLACES or (name.startswith("starts:") and ttl == -1):
+                yield f"{name} of a limited queue is left"
         for run in self.runs.values():
             if run.inbox and run.is_terminal:
                 yield f"run {run.id} has ended and has an inbox"
@@ -266,7 +272,7 @@ class Check:
         permanent = {name.removeprefix(self.snap.keys.base) for name in self.snap.keys.permanent()}
         for name, ttl in self.snap.ttls.items():
             kind, _, id = name.partition(":")
-            if name not in permanent and kind not in KINDS:
+            if name not in permanent and kind not in KINDS + PLACES:
                 yield f"key {name} is of no documented kind"
             if kind in ("run", "journal", "children") and ttl < 0 and self._has_ended(id):
                 yield f"key {name} stays for ever"

@@ -15,6 +15,7 @@ import redis
 from durable_async.store.keys import Keys
 from durable_async.store.scripts import SCRIPTS
 
+from . import cases_queues
 from .client_cases import CLIENT_CASES
 from .question_cases import QUESTION_CASES
 from .scheduling import HOUR, NAME, known, record, tick
@@ -33,19 +34,6 @@ async def start(world: World) -> None:
     await world.start()
 
 
-async def start_with_a_priority(world: World) -> None:
-    world.caller.is_dry = True
-    await world.start(queue="q:5")
-
-
-async def commit_children_with_a_priority(world: World) -> None:
-    await world.start("p")
-    parent = world.claim("A", "p")
-    children = [world.child("p/a", queue="q:5", mode="v"), world.child("p/b", queue="q:1", mode="v", delay_ms=5)]
-    world.caller.is_dry = True
-    parent.commit("go", [b"R1"], children=children)
-
-
 async def start_delayed(world: World) -> None:
     world.caller.is_dry = True
     await world.start(delay_ms=5)
@@ -59,32 +47,11 @@ async def claim(world: World) -> None:
     world.run(world.store.claim_runs, "B", "n2", 5, entries)
 
 
-async def claim_beside_a_paused_queue(world: World) -> None:
-    await world.store.pause_queue("other")
-    await claim(world)
-
-
 async def resume(world: World) -> None:
     copies = [await world.bring("ready", id) for id in "ab"]
     batch = [(c.id, world.entry(c.id), c.epoch, c.nonce, c.seq) for c in copies if c]
     world.caller.is_dry = True
     world.run(world.store.resume_runs, batch)
-
-
-async def resume_beside_a_paused_queue(world: World) -> None:
-    await world.store.pause_queue("other")
-    await resume(world)
-
-
-async def pause(world: World) -> None:
-    world.caller.is_dry = True
-    await world.store.pause_queue("q")
-
-
-async def go_on(world: World) -> None:
-    await world.store.pause_queue("q")
-    world.caller.is_dry = True
-    await world.store.resume_queue("q")
 
 
 async def _commit(world: World, want: str, **more: Any) -> None:
@@ -349,8 +316,7 @@ async def change_by_removing(world: World) -> None:
 CASES: dict[str, Prepare] = {
     case.__name__: case
     for case in (
-        start_with_a_priority, commit_children_with_a_priority,
-        claim_beside_a_paused_queue, resume_beside_a_paused_queue, pause, go_on,
+        *cases_queues.CASES,
         start, start_delayed, claim, resume, commit_go, commit_park, commit_end, commit_end_nudging,
         commit_end_of_root, commit_under_cancel, cancel, cancel_never_started, settle, settle_root, event_wakes,
         event_nudges, release, release_delayed, release_garbage, fire, fire_delayed, poll, expire, advance, close, drop,

@@ -11,7 +11,7 @@ from durable_async.store.status import Answer
 
 from .world import STATES, World
 
-HELD = [Answer.HELD, b"q"]
+HELD = [Answer.HELD, b"q", b"p"]
 
 
 def paused(world: World) -> dict[str, str]:

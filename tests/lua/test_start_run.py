@@ -85,4 +85,4 @@ async def test_v07_an_id_that_exists_notes_nothing(world: World) -> None:
 async def test_v06_a_paused_queue_is_paused_in_all_its_priorities(world: World) -> None:
     await world.start("r", queue="q:5")
     await world.store.pause_queue("q")
-    assert world.claim_reply("A", "r") == [Answer.HELD, b"q:5"]
+    assert world.claim_reply("A", "r") == [Answer.HELD, b"q:5", b"p"]

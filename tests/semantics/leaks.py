@@ -16,23 +16,43 @@ LOOK = """
 local base, n = ARGV[1], #ARGV[1]
 local t = redis.call('TIME')
 local out = { now = t[1] * 1000 + math.floor(t[2] / 1000), keys = {}, runs = {}, streams = {}, inboxes = {} }
+out.rooms, out.slots, out.tally = {}, {}, {}
 for _, key in ipairs(redis.call('KEYS', base .. '*')) do
   local name = string.sub(key, n + 1)
   out.keys[name] = redis.call('PTTL', key)
   local kind, id = string.match(name, '^(%a+):(.*)$')
   if kind == 'run' then
     local f = redis.call('HMGET', key, 'status', 'entry', 'owner', 'queue', 'mail', 'taken', 'claims', 'waiting',
-      'epoch')
+      'epoch', 'key')
     local run = {}
     for i = 1, 9 do run[i] = f[i] or '' end
+    local queue, mark = string.match(run[4], '^[^:]*'), f[10] or ''
     local found = 0
-    if run[2] ~= '' then
-      local letter = string.sub(run[2], 1, 1)
-      local stream = base .. (letter == 'W' and 'worker:' .. run[3] or 'queue:' .. run[4])
-      found = #redis.call('XRANGE', stream, string.sub(run[2], 2), string.sub(run[2], 2))
+    local function find(stream, entry)
+      found = found + #redis.call('XRANGE', base .. stream, string.sub(entry, 2), string.sub(entry, 2))
+    end
+    local slot = redis.call('HGET', base .. 'slots:' .. queue, id)
+    local let_in, counted = slot and string.match(slot, '^[^\\n]*'), slot and 1 or 0
+    if string.sub(run[2], 1, 1) == 'G' then
+      -- In the room of its queue, behind another one of its key, or let in and not taken up.
+      if let_in then find('queue:' .. queue, let_in) end
+      if redis.call('ZSCORE', base .. 'room:' .. queue, id .. '\\n' .. mark) then found, counted = found + 1, 1 end
+      local score = string.match(run[2], '%-(%d+)$')
+      if redis.call('ZSCORE', base .. 'behind:' .. queue, mark .. '\\0' .. score .. id) then found = found + 1 end
+    elseif string.sub(run[2], 1, 1) == 'W' then
+      find('worker:' .. run[3], run[2])
+    elseif run[2] ~= '' then
+      find('queue:' .. run[4], run[2])
+      if run[4] ~= queue then find('queue:' .. queue, run[2]) end
     end
     run[10] = found
+    if mark ~= '' and counted > 0 then
+      local counts = out.rooms[queue] or {}
+      counts[mark], out.rooms[queue] = (counts[mark] or 0) + 1, counts
+    end
     out.runs[id] = run
+  elseif kind == 'slots' or kind == 'tally' then
+    out[kind][id] = redis.call('HGETALL', key)
   elseif kind == 'inbox' then
     out.inboxes[id] = redis.call('LLEN', key)
   elseif kind == 'queue' or kind == 'worker' then
@@ -65,6 +85,11 @@ class Look:
     streams: dict[str, tuple[int, int]]
     """Length and pending entries of each queue's and worker's stream."""
     inboxes: dict[str, int]
+    slots: dict[str, dict[str, str]]
+    """Of each limited queue: who has a place, under which entry."""
+    tally: dict[str, dict[str, str]]
+    rooms: dict[str, dict[str, int]]
+    """How many runs of each key have a place or wait for it, as the store has counted them, and as they are."""
     timers: dict[str, float]
     walks: list[str]
     questions: list[str]
@@ -103,6 +128,19 @@ class Look:
             asker = self.runs.get(question.partition("\n")[0])
             if asker is None or asker[0] in TERMINAL:
                 found.append(f"a question of {question!r} is open, and its run is over")
+        return found + self._broken_rooms()
+
+    def _broken_rooms(self) -> list[str]:
+        found = []
+        for queue, slots in self.slots.items():
+            for id, slot in slots.items():
+                status, entry = self.runs.get(id, ("gone", ""))[:2]
+                if status not in ("ready", "running") or (entry[:1] != "G" and entry != slot.partition("\n")[0]):
+                    found.append(f"run {id} is {status} under {entry} and has the place {slot!r} in queue {queue}")
+        for queue in {*self.tally, *self.rooms}:
+            counted = {key: int(n) for key, n in self.tally.get(queue, {}).items()}
+            if counted != self.rooms.get(queue, {}):
+                found.append(f"queue {queue} has counted {counted}, there are {self.rooms.get(queue)}")
         return found
 
     def left(self, keys: Keys, living: str = "") -> list[str]:
@@ -119,11 +157,18 @@ class Look:
         return found
 
 
+def pairwise_of(flat: list[str]) -> list[tuple[str, str]]:
+    """Names and values that come in turn."""
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
 def parse_look(answer: str) -> Look:
     """What `LOOK` answered."""
     out = json.loads(answer)
     for name in ("keys", "runs", "streams", "inboxes"):
         out[name] = dict(out[name])
+    for name in ("slots", "tally"):
+        out[name] = {queue: dict(pairwise_of(flat)) for queue, flat in dict(out[name]).items()}
     timers = out["timers"] or []
     return Look(
         now_ms=int(out["now"]),
@@ -131,6 +176,9 @@ def parse_look(answer: str) -> Look:
         runs=out["runs"],
         streams={name: tuple(pair) for name, pair in out["streams"].items()},
         inboxes=out["inboxes"],
+        slots=out["slots"],
+        tally=out["tally"],
+        rooms={queue: dict(counts) for queue, counts in dict(out["rooms"]).items()},
         timers={timers[i]: float(timers[i + 1]) for i in range(0, len(timers), 2)},
         walks=list(out["walks"] or []),
         questions=list(out["questions"] or []),

@@ -1,8 +1,9 @@
 -- Marks a run as cancelled: one that never started ends at once, another is told and ends by itself.
--- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
+-- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys; last come the eight keys
+--   of the room of its queue (lib/room), and that queue as the last of ARGV.
 -- Returns: {OK, now, waiting clients} | {DONE}: it had ended, been cancelled, or undoes what it did | {GONE}
 --   | {RETRY}: the owner changed.
--- Writes: run, journal, inbox, timers, walks, blocked, worker stream or queue; on an end the parent's.
+-- Writes: run, journal, inbox, timers, walks, blocked, the room, worker stream or queue; on an end the parent's.
 -- Repeat-safe: the same token gets the first answer.
 -- Wakes: the run; on an end its parent.
 local run_key = KEYS[1]
@@ -38,6 +39,7 @@ if run.owner ~= owner then return { STATUS.RETRY } end
 local keys = {
   run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key,
   worker = run.owner ~= '' and worker_key or nil, queue = queue_key,
+  room = { KEYS, #KEYS - 7, ARGV[#ARGV] },
 }
 if not run.is_started then
   -- Never started in this life: nobody holds a copy of it, so it ends here. A claim in flight finds its entry gone.

@@ -1,8 +1,10 @@
 -- Takes a batch of runs, each through the entry its record names.
--- Slots: KEYS from 2 on are run, journal and inbox of each run in turn; ARGV from 6 on are id and entry of each.
+-- Slots: KEYS from 2 on are run, journal and inbox of each run in turn; ARGV from 7 on are id and entry of each.
+--   `has_entered` is 1 if all of them have entered their queues: see enter_queue.
 -- Returns: {now, one reply per run}: {OK, epoch, fields…, journal page, journal length, inbox page}
 --   | {STALE}: the entry is garbage | {GONE}: no such run | {POISON, fields…}: the caller settles it
---   | {HELD, queue}: its queue is paused; the caller puts the entry back
+--   | {HELD, queue, p}: its queue is paused, the caller puts the entry back; {HELD, queue, l}: it is limited, and the
+--   run has to enter it first
 --   | {CORRUPT, error}: a key of this run has a wrong type, or its epoch cannot be counted on; the others of the batch
 --   are not affected.
 -- Writes: run.
@@ -14,16 +16,21 @@ local owner = ARGV[2]
 local nonce = ARGV[3]
 local crash_limit = ARGV[4]
 local page = ARGV[5]
+local has_entered = ARGV[6]
 --- @include "lib/now"
 --- @include "lib/gates"
 --- @include "lib/page"
 
-local is_paused = read_gates(gates_key)
+local find_gate = read_gates(gates_key)
 local now = now_ms(given_now)
 local replies, writes = { now }, {}
 local limit, count = tonumber(crash_limit), tonumber(page)
 -- Lua writes larger numbers with an exponent.
 local MAX_EPOCH = 1e14
+
+local function is_shut(gate)
+  return gate == 'p' or (gate == 'l' and has_entered ~= '1')
+end
 
 -- The pages of a run that is claimed or poisoned; an error if one of its keys is damaged.
 local function read_pages(reply, epoch, f, journal_key, inbox_key)
@@ -42,7 +49,7 @@ end
 
 for i = 1, (#KEYS - 1) / 3 do
   local run_key, journal_key, inbox_key = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
-  local entry = ARGV[5 + 2 * i]
+  local entry = ARGV[6 + 2 * i]
   local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'epoch', 'nonce', 'owner', 'claims', 'mail', 'taken',
     'started', 'workflow', 'queue', 'parent', 'ref', 'hint', 'pqueue', 'attempt', 'depth', 'created', 'version',
     'context', 'retention', 'gen', 'deadline')
@@ -52,12 +59,15 @@ for i = 1, (#KEYS - 1) / 3 do
     reply = { STATUS.CORRUPT, f.err }
   elseif not status then
     reply = { STATUS.GONE }
+  elseif status == 'ready' and f[2] ~= entry and string.sub(f[2] or '', 1, 1) == 'G' then
+    -- It waits in its queue's room, or was let in: that is for who has the keys of the room to say.
+    reply = { STATUS.HELD, f[11] or '', 'l' }
   elseif f[2] ~= entry or (status ~= 'ready' and status ~= 'running') then
     -- Read late, put back, or settled since: another entry counts now.
     reply = { STATUS.STALE }
-  elseif is_paused and status == 'ready' and is_paused(f[11]) then
+  elseif find_gate and status == 'ready' and is_shut(find_gate(f[11])) then
     -- A running one is being worked on, by whoever asks again.
-    reply = { STATUS.HELD, f[11] }
+    reply = { STATUS.HELD, f[11], find_gate(f[11]) }
   else
     local epoch, claims = tonumber(f[3]) or 0, tonumber(f[6]) or 0
     if f[5] ~= owner then claims = claims + 1 end

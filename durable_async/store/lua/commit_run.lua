@@ -2,14 +2,15 @@
 -- Slots: after the fixed keys come, if it asks or closes questions, `inputs` and `questions`; if children are created,
 --   `children`, `index` and run, journal, queue of each; then run and journal of each awaited child; then, if the run
 --   has a parent and ends, the parent's run, inbox, worker stream and queue; or its own queue, if it is renewed; or
---   `blocked`, if it blocks. ARGV from 13 on: the list (letter and value in turn; `N` a line of the new life's
---   journal), the questions (see lib/questions), the children (id, fields, record, times, and letters: `c` asked
---   for by cleanup, `k` keeps what has completed, `v` has a priority, and `gates` behind its keys), the awaited
---   child ids, the walks (item and value in turn), and with a parent its id and the worker whose stream was declared.
+--   `blocked`, if it blocks; last, if it has a slot of a limited queue, the eight keys of the room (lib/room). ARGV
+--   from 13 on: the list (letter and value in turn; `N` a line of the new life's journal), the questions (see
+--   lib/questions), the children (id, fields, record, times, and letters: `c` asked for by cleanup, `k` keeps what has
+--   completed, `v` has a priority, and `gates` behind its keys), the awaited child ids, the walks (item and value in
+--   turn), with a parent its id and the worker whose stream was declared, and with a room its queue.
 -- Returns: {OK | PARKED | RENEWED | ENDED, now, unseen messages, waiting clients, worker to nudge} | {FENCED, now}
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
--- Writes: run, journal, inbox, timers, walks, blocked, gates, inputs, questions, children, index, queues; the
---   parent's run, inbox, streams.
+-- Writes: run, journal, inbox, timers, walks, blocked, gates, the room, inputs, questions, children, index, queues;
+--   the parent's run, inbox, streams.
 -- Repeat-safe: seq = last gets the stored answer, with the messages that the owner has not seen.
 -- Wakes: new children's queues; the parent; of a renewed run its queue.
 local run_key = KEYS[1]
@@ -196,6 +197,13 @@ put('answer', answer)
 -- died begins anew. A commit of nothing proves nothing: the step after it may be the deadly one.
 if #lines > 0 or consumed > 0 or answer == STATUS.PARKED then put('claims', 0) end
 
+local room, slot_key = nil, ''
+if answer ~= STATUS.OK and string.sub(counts, -1) == 'g' then
+--- @include "lib/room"
+  room = open_room(KEYS, #KEYS - 7, ARGV[#ARGV], 'G')
+  room.leave, slot_key = leave_room, redis.call('HGET', run_key, 'key') or ''
+end
+
 -- From here on only writes. The first is to the journal, the one key that was not read.
 if ending then
   finish_run(now, keys, id, plan, want, payload, lines, set)
@@ -216,6 +224,8 @@ if workflow then redis.call('HSET', KEYS[next_key], id, workflow) end
 if family then family.write(family) end
 if asked then asked.write(asked) end
 if n_walks > 0 then redis.call('HSET', walks_key, unpack(walks)) end
+
+if room then room.leave(room, now, id, slot_key, '') end
 
 if answer == STATUS.OK then
   -- It goes the way of every other message, and behind them: with a gap before it, the owner would take the wrong one.

@@ -1,7 +1,8 @@
 -- Puts an entry back so that any worker may take its run: a drain, a wake-up that found no slot, an unknown
 -- workflow (with a delay), or the reaper's finding in the hands of a dead worker. Garbage is acked.
+-- Slots: behind the fixed keys come the eight keys of the room of its queue, see lib/room.
 -- Returns: {OK} | {STALE}: the record names another entry, and this one is gone now; or the caller was fenced.
--- Writes: run, source stream, queue or timers.
+-- Writes: run, source stream, queue or timers; slots, room.
 -- Repeat-safe: the second call finds another entry in the record.
 -- Wakes: whoever reads the queue.
 local run_key = KEYS[1]
@@ -15,11 +16,21 @@ local epoch = ARGV[4]
 local delay_ms = ARGV[5]
 local waiting = ARGV[6]
 local keep_claim = ARGV[7]
+local queue = ARGV[8]
 --- @include "lib/now"
---- @include "lib/entry"
+--- @include "lib/room"
 
 -- What is no record has no entry that counts.
-local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'epoch', 'claims')
+local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'epoch', 'claims', 'key')
+local room = open_room(KEYS, #KEYS - 7, queue, f[2])
+local slot = room and find_slot(room, id)
+if room and slot == entry and f[1] == 'ready' and f[2] ~= entry and string.sub(f[2] or '', 1, 1) == 'G' then
+  -- Let in, and not taken up: it stays so, under another entry.
+  redis.call('XLEN', source_key)
+  put_slot(room, id, f[5] or '', add_entry(id, 'Q', room.stream_key))
+  drop_entry(entry, source_key)
+  return { STATUS.OK }
+end
 -- Settled, or put back by somebody else: garbage, whoever holds it. So is one that a run has which nobody may take: a
 -- claim would say the same, and who empties a dead worker's stream would find it for ever.
 local is_takeable = f[1] == 'ready' or f[1] == 'running'
@@ -49,11 +60,15 @@ if delay > 0 then
   put('status', 'delayed')
   put('timer', due)
   put('entry', '')
+  if slot then leave_room(room, now_ms(given_now), id, f[5] or '', '') end
 else
   redis.call('XLEN', queue_key)
   drop_entry(entry, source_key)
   put('status', 'ready')
-  put('entry', add_entry(id, 'Q', queue_key))
+  -- Its slot stays its own: who reads the new entry goes on where this one stopped.
+  local again = add_entry(id, 'Q', slot and room.stream_key or queue_key)
+  put('entry', again)
+  if slot then put_slot(room, id, f[5] or '', again) end
 end
 redis.call('HSET', run_key, unpack(set))
 return { STATUS.OK }

@@ -1,8 +1,8 @@
 -- Looks whether everything about one run is as it must be and, if asked to, mends it; also what is left of a run whose
 -- record is gone.
 -- Slots: a child has its parent's run and children behind the fixed keys; then come run and journal of each child that
---   the run's record says it waits for. ARGV from 10 on, for each of those: its id, and `1` if the run's journal does
---   not hold its end.
+--   the run's record says it waits for; last the eight keys of the room of its queue (lib/room). ARGV from 10 on, for
+--   each of those children: its id, and `1` if the run's journal does not hold its end.
 -- Returns: {OK, length of the journal, what was found, children that may have ended untold} | {RETRY}: what the caller
 --   read of it has changed | {CORRUPT, error}: a key of this run has a wrong type.
 -- Writes: run, journal, inbox, children, timers, walks, blocked, index, gates, meta, worker stream, queue; awaited
@@ -40,7 +40,7 @@ if run and (run.owner ~= owner or run.queue ~= queue or run.parent ~= parent_id)
 local keys = {
   run = run_key, journal = journal_key, inbox = inbox_key, children = children_key, timers = timers_key,
   walks = walks_key, blocked = blocked_key, index = index_key, worker = worker_key, queue = queue_key,
-  gates = gates_key,
+  gates = gates_key, room = { KEYS, #KEYS - 7, string.match(queue, '^[^:]*') },
 }
 local next_key = 13
 if parent_id ~= '' then

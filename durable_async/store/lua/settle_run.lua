@@ -1,10 +1,11 @@
 -- Ends a run that its owner does not end: terminated, its cancel's grace over, its time over with nobody there to
 -- see it, or too many claims without a record.
--- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys.
+-- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys; last come the eight keys
+--   of the room of its queue (lib/room), and that queue as the last of ARGV.
 -- Returns: {OK, now, waiting clients} | {DONE}: it had ended, or the cause is void | {GONE}
 --   | {RETRY}: the owner changed.
--- Writes: run, journal, inbox, timers, walks, blocked, inputs, questions, streams; the parent's run, inbox, streams. A
---   timer that is void, or is to look again.
+-- Writes: run, journal, inbox, timers, walks, blocked, inputs, questions, the room, streams; the parent's run, inbox,
+--   streams. A timer that is void, or is to look again.
 -- Repeat-safe: a second call finds the run terminal; with a token it gets the first answer.
 -- Wakes: the parent; the owner is nudged.
 local run_key = KEYS[1]
@@ -84,6 +85,7 @@ end
 local keys = {
   run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key,
   worker = run.owner ~= '' and worker_key or nil, queue = queue_key,
+  room = { KEYS, #KEYS - 7, ARGV[#ARGV] },
 }
 local plan = plan_end_from_outside(keys, run, parent)
 local is_blocked = run.status == 'blocked'

@@ -1,4 +1,5 @@
 --- @include "lib/finish"
+--- @include "lib/room"
 
 -- What a script other than the owner's commit reads of a run before it ends it or speaks to it.
 local function read_run(run_key)
@@ -15,11 +16,18 @@ local function read_run(run_key)
   }
 end
 
--- The reads of an end that the owner does not ask for: of its entry and its worker's stream beside those of every end.
+-- The reads of an end that the owner does not ask for: of its entry, its worker's stream and its place in a limited
+-- queue beside those of every end. `keys.room` are the parameters of open_room.
 local function plan_end_from_outside(keys, run, parent)
   local plan = plan_end(keys, run, parent)
   plan.entry = run.entry
   plan.entry_key = find_entry(run.entry, keys.worker, keys.queue)
+  plan.room = open_room(keys.room[1], keys.room[2], keys.room[3], run.entry)
+  if plan.room then
+    plan.slot_key = redis.call('HGET', keys.run, 'key') or ''
+    -- Let in, its entry is in the stream of priority 0, whatever its own is.
+    plan.entry_key = plan.entry_key or find_entry(run.entry, nil, plan.room.stream_key)
+  end
   if run.status == 'running' and keys.worker and redis.call('TYPE', keys.worker).ok == 'stream' then
     plan.nudge_key = keys.worker
   end
@@ -32,4 +40,5 @@ local function end_from_outside(now, keys, id, plan, status, payload, set)
   finish_run(now, keys, id, plan, status, payload, {}, set)
   if plan.entry_key then drop_entry(plan.entry, plan.entry_key) end
   if plan.nudge_key then redis.call('XADD', plan.nudge_key, '*', 'n', id) end
+  if plan.room then leave_room(plan.room, now, id, plan.slot_key, plan.entry) end
 end

@@ -1,12 +1,15 @@
--- What stands in the way of queues: a field `p<queue>` for each that is paused. Mostly there is no such key, and one
--- read says so for a whole batch. A function that tells whether a queue is paused, by the queue of a record; nil if
--- none is. What is of a wrong type stands in nobody's way.
+-- What stands in the way of queues: a field `p<queue>` for each that is paused, `l<queue>` for each that is limited.
+-- Mostly there is no such key, and one read says so for a whole batch. A function that tells for the queue of a record
+-- 'p', 'l' or false; nil if nothing stands in anybody's way. What is of a wrong type does not.
 local function read_gates(gates_key)
   if redis.call('EXISTS', gates_key) == 0 then return nil end
   local known = {}
-  return function(queue)
-    local name = string.match(queue or '', '^[^:]*')
-    if known[name] == nil then known[name] = type(redis.pcall('HGET', gates_key, 'p' .. name)) == 'string' end
-    return known[name]
+  return function(lane)
+    local queue = string.match(lane or '', '^[^:]*')
+    if known[queue] == nil then
+      local f = redis.pcall('HMGET', gates_key, 'p' .. queue, 'l' .. queue)
+      known[queue] = (f[1] and 'p') or (f[2] and 'l') or false
+    end
+    return known[queue]
   end
 end

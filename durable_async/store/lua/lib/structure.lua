@@ -1,6 +1,7 @@
 --- @include "lib/terminal"
 --- @include "lib/deliver"
 --- @include "lib/retention"
+--- @include "lib/room"
 
 -- What must be true of a run at every moment, and what is done where it is not: the one place that knows. Every
 -- transition is one script, so what this finds is never something in between: it is damage, by hands or by a store that
@@ -72,8 +73,18 @@ local function find_leftovers(keys, id, plan)
   end
 end
 
+-- Whether a run is known to the room of its limited queue: it waits there, or was let in under an entry that is held.
+local function is_in_room(keys, run, id)
+  local room = open_room(keys.room[1], keys.room[2], keys.room[3], run.entry)
+  local key, slot = redis.call('HGET', keys.run, 'key') or '', find_slot(room, id)
+  if slot then return is_entry_held(slot, room.stream_key) end
+  local score = string.match(run.entry, '^G%d+%-(%d+)$') or ''
+  return (redis.call('ZSCORE', room.room_key, id .. '\n' .. key)
+    or redis.call('ZSCORE', room.behind_key, key .. '\0' .. score .. id)) and true or false
+end
+
 -- Its entry: one if it is ready or running, none otherwise.
-local function find_entry_damage(keys, run, plan)
+local function find_entry_damage(keys, run, id, plan)
   if run.status ~= 'ready' and run.status ~= 'running' then
     if run.entry == '' then return end
     plan.found.entry_left = true
@@ -82,6 +93,9 @@ local function find_entry_damage(keys, run, plan)
   end
   local stream_key = string.sub(run.entry, 1, 1) == 'W' and keys.worker or keys.queue
   if run.entry ~= '' and is_entry_held(run.entry, stream_key) then return end
+  -- Let in into a limited queue, it has an entry in the stream of priority 0.
+  if string.sub(run.entry, 1, 1) == 'Q' and is_entry_held(run.entry, keys.room[1][keys.room[2] + 7]) then return end
+  if run.status == 'ready' and string.sub(run.entry, 1, 1) == 'G' and is_in_room(keys, run, id) then return end
   plan.found.entry_gone = true
   plan.drop_key = find_entry(run.entry, run.owner ~= '' and keys.worker or nil, keys.queue)
   -- Into the queue: who has it now, if anybody does, is fenced, and told so that it looks at once.
@@ -196,7 +210,7 @@ local function read_damage(keys, id, run, awaited, now, lease_ms)
     plan.found.unreadable = true
     return plan
   end
-  find_entry_damage(keys, run, plan)
+  find_entry_damage(keys, run, id, plan)
   find_timer_damage(keys, run, id, now, lease_ms, plan)
   if (redis.call('HEXISTS', keys.blocked, id) == 1) ~= (run.status == 'blocked') then
     plan.found[run.status == 'blocked' and 'block_gone' or 'block_left'] = true
