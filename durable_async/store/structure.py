@@ -94,7 +94,7 @@ class Strays:
     cursor: str
     """Of the next step; "0" at the end."""
     runs: list[str]
-    """That are not listed, or of which there is something but no record."""
+    """That are not listed, or of which there is something but no record; and those with children, while these stay."""
     workers: list[str]
     """That have a stream and no heartbeat."""
     lanes: list[str]
@@ -215,6 +215,9 @@ class StructureCalls(StoreBase):
                 found.setdefault(kind, []).append(id)
         named = [id for kind in ("run", "journal", "inbox", "children") for id in found.get(kind, ())]
         ids = await self._unlisted(list(dict.fromkeys(named)))
+        parents = found.get("children", [])
+        ttls = await gather_calls(self.caller, [("PTTL", k.children(id)) for id in parents], deadline_s=self.deadline_s)
+        ids += [id for id, ttl in zip(parents, ttls, strict=True) if ttl == -1 and id not in ids]
         workers = found.get("worker", [])
         if workers:
             beats = await self.caller.call(("HMGET", k.beats, *workers), deadline_s=self.deadline_s)

@@ -37,7 +37,7 @@ STRIKES = ("crash-before", "crash-after", "lose-request", "lose-reply")
 BY_THE_CLOCK = frozenset(
     {
         "poll_due", "poll_schedules", "purge_index", "HGETALL", "XINFO", "XPENDING", "XREADGROUP", "INFO", "CONFIG",
-        "PING", "CLIENT", "take_sweep", "sift_runs", "repair_run", "SCAN", "ZMSCORE", "HSET", "PEXPIRE",
+        "PING", "CLIENT", "take_sweep", "sift_runs", "repair_run", "SCAN", "ZMSCORE", "HSET", "PEXPIRE", "PTTL",
     }
 )  # fmt: skip
 LEASE_S = 0.7

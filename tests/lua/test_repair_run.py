@@ -401,13 +401,25 @@ async def test_an_end_without_a_time_to_live(world: World, kids: int) -> None:
     assert world.walks() == ({"er": "0"} if kids else {})
 
 
+async def test_a_list_of_children_that_stays(world: World) -> None:
+    await world.start("p")
+    parent, child = world.family(notify=False)
+    child.commit("completed")
+    parent.commit("completed")
+    assert await look(world, "p") == set(), "the walk is on its way"
+    world.server.delete(world.keys.walks)
+    ttl = world.server.pexpiretime(world.keys.run("p"))
+    await mend(world, "p ttl_gone", ids=("p",))
+    assert world.walks() == {"ep": "0"} and world.server.pexpiretime(world.keys.run("p")) == ttl
+
+
 async def test_a_child_that_outlives_its_tree(world: World) -> None:
     await world.start("p")
     parent, child = world.family(notify=False)
     child.commit("completed")
     parent.commit("completed")
     world.server.delete(world.keys.walks)
-    await mend(world, "p/c ttl_gone", ids=("p", "p/c"))
+    await mend(world, "p/c ttl_gone", ids=("p/c",))
     world.server.delete(world.keys.run("p"))
     world.server.persist(world.keys.run("p/c"))
     await mend(world, "p/c ttl_gone", ids=("p/c",))

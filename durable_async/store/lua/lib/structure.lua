@@ -177,12 +177,19 @@ local function find_missed_cancel(keys, run, id, plan)
   plan.found.cancel_gone, plan.walk = true, 'x' .. run.parent
 end
 
--- An ended run is kept for its retention, a child for as long as its parent.
-local function find_end_damage(keys, run, plan)
+-- An ended run is kept for its retention, a child, and the list of them, for as long as the parent.
+local function find_end_damage(keys, run, id, plan)
   if redis.call('LLEN', keys.inbox) > 0 then plan.found.inbox_left = true end
   if string.sub(redis.call('LINDEX', keys.journal, -1) or '', 1, 1) ~= 'Z' then plan.found.outcome_gone = true end
   plan.retention = retention_of(run.retention)
-  if not plan.retention or redis.call('PTTL', keys.run) ~= -1 then return end
+  if not plan.retention then return end
+  if redis.call('PTTL', keys.run) ~= -1 then
+    -- Its own time to live has begun, and nobody is on the way to give one to its children and to their list.
+    local is_walked = redis.call('HEXISTS', keys.walks, 'e' .. id) == 1
+    plan.found.ttl_gone = run.kids > 0 and not is_walked and redis.call('PTTL', keys.children) == -1 or nil
+    plan.has_ttl = true
+    return
+  end
   if keys.parent then
     local status = redis.pcall('HMGET', keys.parent, 'status')[1]
     if status and (not TERMINAL[status] or redis.call('PTTL', keys.parent) == -1) then return end
@@ -217,7 +224,7 @@ local function read_damage(keys, id, run, awaited, now, lease_ms)
   end
   if not redis.call('ZSCORE', keys.index, id) then plan.found.index_gone = true end
   if TERMINAL[run.status] then
-    find_end_damage(keys, run, plan)
+    find_end_damage(keys, run, id, plan)
   else
     find_missed_cancel(keys, run, id, plan)
     find_lane_damage(keys, run, plan)
@@ -270,7 +277,9 @@ local function repair_damage(keys, id, run, plan, now, orphan_ms)
   if plan.nudge_key then redis.call('XADD', plan.nudge_key, '*', 'n', id) end
   if found.ttl_gone then
     if run.kids > 0 then redis.call('HSET', keys.walks, 'e' .. id, 0) end
-    redis.call('PEXPIRE', keys.run, plan.retention)
-    redis.call('PEXPIRE', keys.journal, plan.retention)
+    if not plan.has_ttl then
+      redis.call('PEXPIRE', keys.run, plan.retention)
+      redis.call('PEXPIRE', keys.journal, plan.retention)
+    end
   end
 end
