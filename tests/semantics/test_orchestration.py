@@ -67,7 +67,7 @@ async def test_o01_resilient_order(world: World, example: Any, card: str, expect
 @pytest.mark.parametrize(("item", "expected"), [("lamp", "12 of lamp"), ("unicorn", "unknown: no such item: unicorn")])
 async def test_o01_enrich_order(world: World, example: Any, item: str, expected: str) -> None:
     module = example("enrich_order")
-    order = module.Order(customer="Ada", item=item)
+    order = ["Ada", item]
     async with world.workers(flows=[module]):
         got = await world.result(await world.durable.start(module.enrich_order, order))
     assert got == {"customer": "Ada, since 2019", "stock": expected}
