@@ -273,7 +273,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
         """Cancels a run and, by durable work that does not depend on the caller, its whole subtree.
 
         Returns: True if this call did it: the run ends `cancelled` whatever its body returns. False if it had ended or
-        been cancelled before.
+        been cancelled before, or has failed and is compensating: that is not stopped half-way, but by `terminate`.
 
         Raises:
             RunNotFound: if there is no such run.

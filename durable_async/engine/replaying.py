@@ -50,6 +50,8 @@ def _record(run: Run, values: list[Any]) -> None:
     if kind == Kind.TICK:
         run.advance(time_ms)
     elif kind == Kind.CUT:
+        if not run.is_cancelled and not run.is_over_time:
+            raise diverged(run, "the end of its cleanup", _ending(run))
         cut(run)
         run.loop.run_ready()
     elif kind == Kind.STEP or kind == Kind.ATTEMPT:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from durable_async.checking import check_name
 from durable_async.engine.calling import give_up, new_child
-from durable_async.engine.children import Child
+from durable_async.engine.children import Child, child_id
 from durable_async.engine.records import Entry, Kind, NewChild, record
 from durable_async.engine.spec import WorkflowSpec
 
@@ -123,6 +123,8 @@ def replay_spawn(run: Run, kind: str, values: list[Any]) -> bool:
     """Takes what is recorded of a step's child; False if it cannot be."""
     if kind == Kind.SPAWN:
         id, ref, workflow, digest, notify, on_close, attempt, by = values[3:]
+        if id != child_id(run.identity.id, ref) or on_close not in ("leave", "cancel") or attempt < 1:
+            return False
         child = run.children.by_ref.get(ref)
         if child is None:
             child = Child(id, ref, workflow, digest, Any, bool(notify), on_close, by_step=by, is_spawned=True)
@@ -131,7 +133,7 @@ def replay_spawn(run: Run, kind: str, values: list[Any]) -> bool:
         else:
             child.creations += 1
         child.letter, child.payload, child.attempt, child.is_vacant = "", b"", attempt, False
-        return bool(child.id == id)
+        return True
     child = run.children.by_id.get(values[3])
     if child is None:
         return False

@@ -215,6 +215,27 @@ async def shares_names(given: dict[str, Any]) -> list[str]:
 
 
 @step
+async def starts_other(given: dict[str, Any], how: str) -> str:
+    """Another input in each attempt of the run."""
+    n = len(await count.function(given["ledger"], "attempt"))
+    if how == "start":
+        child = await start_workflow(kid, {"ledger": given["ledger"], "n": n, "wait": True}, ref="one")
+        return child.id
+    return await call_workflow(kid, {"ledger": given["ledger"], "n": n, "wait": n == 1}, ref="one", timeout=30)
+
+
+@workflow(retry=Retry(max_attempts=2, initial=0.01))
+async def second_attempt(given: dict[str, Any]) -> str:
+    """The first attempt leaves a child behind under the ref that the second one wants for another call."""
+    ledger = given["ledger"]
+    await mark(ledger, "attempt")
+    if len(await count(ledger, "attempt")) == 1:
+        await starts_other(given, "start")
+        raise ValueError("the first attempt fails")
+    return await starts_other(given, given["how"])
+
+
+@step
 async def holds(given: dict[str, Any]) -> str:
     """Calls, and lets the test know when it goes on."""
     result = await call_workflow(kid, {"ledger": given["ledger"], "n": given["n"]}, ref="kid")

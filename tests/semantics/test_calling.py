@@ -178,3 +178,20 @@ async def test_o20_a_run_that_is_ended_from_outside(world: World, how: str) -> N
         await getattr(world.durable, how)("r", "enough")
         assert (await world.outcome(handle)).status is Status.CANCELLED
         await world.until_status("r/one", "cancelled")
+
+
+@pytest.mark.skipif(IS_CROWD, reason="how often a step is run decides what it calls")
+@pytest.mark.parametrize("how", ["start", "call"])
+async def test_o20_an_id_that_an_earlier_attempt_has_left_occupied(world: World, how: str) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.second_attempt, given(world, how=how), id="r")
+        await world.until_status("r/one", "waiting")
+        await world.until(lambda: world.ledger.counts()["attempt"] == 2, "the second attempt is under way")
+        await world.durable.send_event("r/one", "go", "the first one")
+        await until_noted(world, "kid 2")
+        assert await world.result(handle) == ("r/one" if how == "start" else "from 2")
+        if how == "start":
+            await world.until_status("r/one", "waiting")
+            await world.durable.send_event("r/one", "go", "the second one")
+            await world.until_status("r/one", "completed")
+    assert (await world.durable.get("r/one")).input["n"] == 2

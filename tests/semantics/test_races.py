@@ -108,7 +108,7 @@ async def test_o14_parent_that_ends_by_itself(world: World, how: str) -> None:
 
 async def test_o14_parent_that_kills_its_workers(world: World) -> None:
     """It does not end by itself, but it fails: those go on that were started to outlive it."""
-    world.limits = {"crash_loop": 1}
+    world.limits = {"crash_loop": 2}
     policies = {"left": "leave", "closed": "cancel"}
     async with world.workers():
         given = {"policies": policies, "how": "kills"}

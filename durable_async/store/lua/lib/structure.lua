@@ -45,7 +45,8 @@ end
 -- The record as far as its structure goes, or nil; an error reply if it is no record.
 local function read_links(run_key)
   local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'owner', 'queue', 'parent', 'epoch', 'mail', 'timer',
-    'grace', 'cancel_at', 'kids', 'retention', 'claims', 'created', 'workflow', 'taken', 'saga', 'deadline', 'gen')
+    'grace', 'cancel_at', 'kids', 'retention', 'claims', 'created', 'workflow', 'taken', 'saga', 'deadline', 'gen',
+    'leave')
   if f.err then return f end
   if not f[1] then return nil end
   return {
@@ -54,6 +55,7 @@ local function read_links(run_key)
     cancel_at = tonumber(f[10]) or 0, kids = tonumber(f[11]) or 0, retention = f[12], claims = tonumber(f[13]) or 0,
     created = tonumber(f[14]), workflow = f[15] or '', taken = tonumber(f[16]) or 0,
     saga = f[17] or '', deadline = tonumber(f[18] or ''), gen = f[19],
+    leaves = f[20] == '1',
   }
 end
 
@@ -171,10 +173,13 @@ local function find_missed_cancel(keys, run, id, plan)
   if f.err or not f[1] or not f[2] or not (TERMINAL[f[1]] or (tonumber(f[3]) or 0) > 0) then return end
   local number = redis.call('ZSCORE', keys.siblings, id)
   if not number or tonumber(number) > (tonumber(f[4]) or 0) then return end
-  for _, letter in ipairs({ 'x', 't' }) do
+  for _, letter in ipairs({ 'x', 't', 'o' }) do
     if redis.call('HEXISTS', keys.walks, letter .. run.parent) == 1 then return end
   end
-  plan.found.cancel_gone, plan.walk = true, 'x' .. run.parent
+  -- A run that failed without its own doing takes along only those that were not to outlive it.
+  local is_cancel = f[1] == 'cancelled' or (tonumber(f[3]) or 0) > 0
+  if run.leaves and not is_cancel then return end
+  plan.found.cancel_gone, plan.walk = true, (is_cancel and 'x' or 'o') .. run.parent
 end
 
 -- An ended run is kept for its retention, a child, and the list of them, for as long as the parent.
