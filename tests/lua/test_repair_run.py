@@ -205,13 +205,6 @@ async def test_an_entry_that_is_gone(world: World, state: str, how: str) -> None
     assert int(world.field("r", "claims")) <= 1
 
 
-@pytest.mark.parametrize("state", ["pending", "ready"])
-async def test_nothing_is_wrong_with_one_in_the_room_of_a_limited_queue(world: World, state: str) -> None:
-    await world.bring(state)
-    world.server.hset(world.keys.run("r"), "entry", f"G{T0} 1")
-    assert await look(world, fix=True) == set()
-
-
 async def test_a_group_that_is_gone_is_made_anew_by_whoever_reads(world: World) -> None:
     await world.start()
     world.read("A")
