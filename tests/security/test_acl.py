@@ -82,6 +82,10 @@ def test_what_scripts_and_workers_call_is_in_the_rule() -> None:
     called |= words - {"BLOCK", "KEYS", "NOGROUP"}  # no commands here
     assert len(called) > 30
     assert {name.lower() for name in called} - allowed == {"config"}
+    allowed_parts = {word[1:] for word in acl_rules("n") if "|" in word}
+    pattern = r"""['"](XINFO|XGROUP|CLIENT|OBJECT|SCRIPT)['"],\s*['"]([A-Z]+)['"]"""
+    parts = {"|".join(pair).lower() for pair in re.findall(pattern, source("store", "client", "worker"))}
+    assert "xinfo|groups" in parts and parts <= allowed_parts
 
 
 def test_each_word_of_the_rule_is_needed_by_somebody() -> None:

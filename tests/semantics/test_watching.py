@@ -174,6 +174,7 @@ async def test_a_restart_of_the_server_loses_nothing(lasting_server: EphemeralSe
     await world.until(lambda: "~" in (world.raw.hget(world.keys.run("r"), "client") or ""), "it is watched")
     lasting_server.kill()
     lasting_server.restart()
+    world.allow()
     async with world.workers():
         await lead_on(world, handle)
         check_all(await task)
