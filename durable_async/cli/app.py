@@ -25,6 +25,8 @@ _COMMANDS: Final = {
     "watch": "watch_command",
     "cancel": "run_commands",
     "terminate": "run_commands",
+    "retry": "run_commands",
+    "fork": "run_commands",
     "send": "run_commands",
     "inputs": "input_commands",
     "answer": "input_commands",

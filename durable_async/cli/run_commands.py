@@ -206,6 +206,45 @@ def terminate_(ids: tuple[str, ...], reason: str, url: str | None, namespace: st
     return run_async(_end("terminate", ids, reason, url, namespace, as_json))
 
 
+@click.command("retry", help="Take up failed runs from where they failed, and blocked ones.")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=RunId())
+@store_options
+@json_option
+def retry_(ids: tuple[str, ...], url: str | None, namespace: str | None, as_json: bool) -> int:  # noqa: D103
+    async def go() -> int:
+        async with _opened(url, namespace) as durable:
+            for id in ids:
+                handle = await durable.retry(id)
+                if as_json:
+                    output.print_json({"id": handle.id, "retried": True})
+                else:
+                    output.print_line(f"{handle.id} goes on")
+        return DONE
+
+    return run_async(go())
+
+
+@click.command("fork", help="Start a new run that keeps what run ID had seen before a step or an entry of its history.")
+@click.argument("id", type=RunId())
+@click.option("--from-step", required=True, help="The step's name (name#2 its second call), or the entry's number.")
+@store_options
+@json_option
+def fork_(id: str, from_step: str, url: str | None, namespace: str | None, as_json: bool) -> int:  # noqa: D103
+    async def go() -> int:
+        async with _opened(url, namespace) as durable:
+            try:
+                handle = await durable.fork(id, from_step=int(from_step) if from_step.isdecimal() else from_step)
+            except ValueError as error:
+                raise CliError(str(error)) from None
+        if as_json:
+            output.print_json({"id": handle.id, "forked": id})
+        else:
+            output.print_line(handle.id)
+        return DONE
+
+    return run_async(go())
+
+
 async def _end(
     what: str, ids: tuple[str, ...], reason: str, url: str | None, namespace: str | None, as_json: bool
 ) -> int:

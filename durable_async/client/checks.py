@@ -11,7 +11,7 @@ from durable_async.codec import Codec
 from durable_async.errors import ConfigurationError
 from durable_async.types import Duration, Limits, Status
 
-CONFLICTS: Final = ("join", "raise")
+CONFLICTS: Final = ("join", "raise", "replace")
 
 
 def check_parts(settings: object, codec: object, limits: object, lifespan: object) -> None:

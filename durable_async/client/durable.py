@@ -11,6 +11,7 @@ from durable_async.checking import brief, check_label, check_name, check_queue, 
 from durable_async.client.checks import CONFLICTS, check_filter, check_moment, check_priority, delay_ms, statuses
 from durable_async.client.handle import Handle
 from durable_async.client.inputs import Inputs
+from durable_async.client.lives import Lives
 from durable_async.client.operating import Operating
 from durable_async.client.queries import Queries
 from durable_async.client.registration import spec_of
@@ -34,7 +35,7 @@ _Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
 
 
-class Durable(Serving, Operating, Scheduling, Inputs):
+class Durable(Serving, Operating, Scheduling, Inputs, Lives):
     """A client of one namespace, which can also run workers.
 
     Entering it opens the connection, leaving it closes it; one instance may be entered from several places of one
@@ -116,10 +117,13 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             retention: how long it and its tree stay readable after its end; by default what its workflow says, else
                 what this client says. 0 is at once: only clients that wait already get the result. Who joins a run
                 does not change it.
-            on_conflict: `join` (default), or `raise` to refuse any id that exists.
+            on_conflict: `join` (default); `raise` refuses any id that exists; `replace` removes an ended run of this id
+                with its whole tree (what is active in it is terminated) and starts anew, whatever its workflow and
+                input were.
 
         Raises:
-            WorkflowIdConflict: if the id belongs to another workflow or input, or exists and `on_conflict` is `raise`.
+            WorkflowIdConflict: if the id belongs to another workflow or input, or exists and `on_conflict` is `raise`,
+                or is active and it is `replace`.
             InvalidInput: if the input does not fit the annotation.
             NotSerializable, PayloadTooLarge: if it cannot be stored.
             TypeError: if the workflow takes no input and one is given.
@@ -145,7 +149,7 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             retention_ms=self._retention_ms if keep is None else to_ms(keep, "retention"),
             delay_ms=delay_ms(delay, at),
             client=listener.client_id,
-            token=secrets.token_hex(8) if on_conflict == "raise" else "",
+            token=secrets.token_hex(8) if on_conflict != "join" else "",
             version=spec.version,
             timeout_ms=spec.timeout_ms,
             key=spec.key_in(name, seen),
@@ -154,6 +158,10 @@ class Durable(Serving, Operating, Scheduling, Inputs):
             await listener.ensure()
         waiter = listener.waiter(id, is_start=True)
         reply = await self._session.store.start_run(run)
+        while on_conflict == "replace" and reply[0] == Answer.EXISTS:
+            if not await self._remove_tree(id):
+                raise WorkflowIdConflict(f"run {id!r} is active and cannot be replaced; cancel it first, or join it")
+            reply = await self._session.store.start_run(run)
         is_new = reply[0] == Answer.OK
         if not is_new:
             self._check_conflict(run, reply, on_conflict)

@@ -179,6 +179,8 @@ def _event(index: int, raw: bytes, created_ms: int, codec: Codec) -> HistoryEven
         error = unpack_error(outcome.payload, codec) if outcome.status in FAILED else None
         detail = {"reason": outcome.payload.decode(errors="replace")} if outcome.status == "cancelled" else {}
         return HistoryEvent(index, outcome.status, "", _at(outcome.time_ms), error=error, detail=detail)
+    if letter == b"V":
+        return HistoryEvent(index, "retried", "", _at(int(raw[1:])))
     if letter == b"M":
         return _message_event(index, raw, codec)
     if letter == b"R":
@@ -249,6 +251,8 @@ def _record_event(index: int, values: list[Any], codec: Codec) -> HistoryEvent:
         return HistoryEvent(index, "timer", "", at)
     if kind == Kind.PATCH:
         return HistoryEvent(index, "patched", identity.partition(":")[2], at)
+    if kind == Kind.REVIVE:
+        return HistoryEvent(index, "went_on", "", at, detail={"void": values[3]})
     if kind == Kind.PAST:
         return HistoryEvent(
             index, "run_attempt_failed", "", at, attempt=values[3], error=unpack_error(values[5], codec)

@@ -26,13 +26,17 @@ MOST: Final = 1_000
 class Question:
     """One open question of a run."""
 
-    __slots__ = ("future", "head", "is_closing", "name", "number")
+    __slots__ = ("future", "head", "is_closing", "kind", "name", "number", "payload")
 
-    def __init__(self, name: str, number: int, head: str, future: asyncio.Future[bytes | None]) -> None:
+    def __init__(
+        self, name: str, number: int, head: str, kind: str, payload: bytes, future: asyncio.Future[bytes | None]
+    ) -> None:
         self.name = name
         self.number = number
         self.head = head
         """What tells it from an earlier question of the same name: number, when it was asked, when its time is over."""
+        self.kind = kind
+        self.payload = payload
         self.future = future
         self.is_closing = False
 
@@ -102,7 +106,7 @@ async def ask(run: Run, name: str, kind: str, payload: bytes, timeout_ms: int | 
     questions.check(run.identity.id, name)
     number, since_ms = run.count(f"input:{name}"), run.now_ms
     head = f"{number} {since_ms} {'-' if timeout_ms is None else since_ms + timeout_ms}\n"
-    question = Question(name, number, head, run.loop.create_future())
+    question = Question(name, number, head, kind, payload, run.loop.create_future())
     questions.add(question)
     identity = f"input:{name}#{number}"
     line = record(Kind.INPUT, since_ms, identity, name, kind)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from durable_async.checking import to_ms
 from durable_async.engine.children import Child, child_id
-from durable_async.engine.failures import child_error, unpack_error
+from durable_async.engine.failures import child_error, mark_line, unpack_error
 from durable_async.engine.records import Entry, Kind, NewChild, record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import ChildTimeout, CorruptPayload, WorkflowDepthExceeded
@@ -90,7 +90,7 @@ def new_child(
         child.undo = spec.compensate
         run.saga.watch(child)
     # What was undone is done again, and what undoes it as well.
-    keeps = run.identity.attempt > 1 and not run.is_unwinding and ref not in run.children.undone
+    keeps = (run.identity.attempt > 1 or run.revivals > 0) and not run.is_unwinding and ref not in run.children.undone
     mode = ("c" if child.is_cleanup else "") + ("k" if keeps else "")
     new = NewChild(id, spec.name, queue, ref, payload, digest, depth, awaited, delay_ms, mode, key=key)
     new.timeout_ms, new.leaves = spec.timeout_ms, on_close == "leave"
@@ -114,6 +114,7 @@ def child_ended(run: Run, child: Child, letter: str, payload: bytes) -> None:
         run.children.look_again()
     elif letter not in "fu" or not _is_retried(run, child, payload):
         child.settle(letter, payload)
+        child.line = run.position
         if letter == "c" and child.undo is not None:
             run.saga.add_child(child)
 
@@ -146,6 +147,14 @@ def _run_again(run: Run, child: Child) -> None:
     new = replace(child.new, attempt=child.attempt, delay_ms=0 if child.attempt > 1 else child.new.delay_ms)
     new.notify = child.awaited
     _create(run, child, new, f"child:{child.ref}#{child.creations}")
+
+
+def ask_again(run: Run, child: Child) -> None:
+    """A child whose end is not known is asked for again, and found by its id; not one that is only about to be."""
+    if f"child:{child.ref}" not in run.expected and not child.is_resting and child.new is not None:
+        child.is_occupied = False
+        child.new.mode = child.new.mode.replace("k", "") + "k"
+        _run_again(run, child)
 
 
 async def until_started(run: Run) -> None:
@@ -184,6 +193,8 @@ async def await_child(
     except CorruptPayload as corrupt:
         run.corrupt = corrupt
         raise
+    if run.is_replaying:
+        mark_line(error, child.line)
     raise error
 
 

@@ -51,6 +51,8 @@ class Child:
     new: NewChild | None = None
     """What it was created from, if it may be run again."""
     creations: int = 1
+    line: int = 0
+    """In a replay: which line told how it ended."""
     is_occupied: bool = False
     """Its id is still that of what an earlier life of this run started: it is started when that has ended."""
     given_up: bool = False

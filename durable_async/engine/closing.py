@@ -46,7 +46,7 @@ async def _end(run: Run, status: str, data: bytes, error: BaseException | None) 
         status, data = "failed", pack_error(info, run.codec)
     elif run.continuation is not None:
         status, run.renewal = "completed", continued(run.continuation)
-    failure = data
+    failure, run.failure = data, error
     if run.has_saga and status != "completed":
         status, data = await run.saga.unwind(status, data)
     if status == "failed" or status == "compensated":

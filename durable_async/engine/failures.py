@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from durable_async.codec import (
@@ -79,6 +80,12 @@ async def outcome_of(run: Run, payload: bytes) -> tuple[str, bytes, BaseExceptio
         if not run.is_cancelled:
             return "completed", data, None
     return "cancelled", run.cancel_reason.encode(), None
+
+
+def mark_line(error: BaseException, line: int) -> None:
+    """Notes which line of the journal an exception comes from: whoever takes the run up again asks."""
+    with contextlib.suppress(AttributeError, TypeError):
+        error._durable_line = line  # type: ignore[attr-defined]  # what has slots alone goes without
 
 
 def error_info(error: BaseException) -> ErrorInfo:

@@ -5,7 +5,8 @@ A journal is a list of byte strings; the first byte says who wrote each:
 * ``S`` start: the encoded input. Always the first.
 * ``R`` record: a msgpack list `[kind, time_ms, identity, ...]`, written by the owner's commit.
 * ``M`` message: what somebody else had to say (`M<number> <time_ms> <body>`), moved here from the inbox.
-* ``Z`` outcome: `Z<time_ms> <status>\\n<payload>`. Always the last.
+* ``Z`` outcome: `Z<time_ms> <status>\\n<payload>`. The last, unless
+* ``V`` void: the failure before it is, the run was taken up again.
 
 A message's body begins with its kind: ``C<letter><child id>\\n<payload>`` a child settled, ``E`` an event,
 ``I`` a question answered or its time over, ``X<reason>`` a cancel, ``O<child id>`` a child's id is still occupied by
@@ -52,6 +53,7 @@ class Kind:
     CLOSE: Final = "close"  # [CLOSE, t, identity, name, why]
     TICK: Final = "tick"  # [TICK, t, '']
     PATCH: Final = "patch"  # [PATCH, t, identity]
+    REVIVE: Final = "revive"  # [REVIVE, t, '', which lines are void]: a failed run was taken up again
     PAST: Final = "past"  # [PAST, t, '', attempt, first_ms, failure]: an attempt of the run that failed
     CARRY: Final = "carry"  # [CARRY, t, '', what, name, payload]: an event or a context value of an earlier life
 
@@ -75,6 +77,7 @@ SHAPES: Final[dict[str, tuple[type, ...]]] = {
     Kind.CLOSE: (str, str),
     Kind.TICK: (),
     Kind.PATCH: (),
+    Kind.REVIVE: (str,),
     Kind.PAST: (int, int, bytes),
     Kind.CARRY: (str, str, bytes),
 }

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from durable_async.engine.closing import cut
 from durable_async.engine.matching import is_same_record
+from durable_async.engine.messages import give, wants
 from durable_async.engine.patches import remember
 from durable_async.engine.records import AS_RECORDED, Kind, Message, parse_message, parse_record
+from durable_async.engine.reviving import go_on
 from durable_async.engine.spawning import replay_spawn
 from durable_async.errors import CorruptPayload, NonDeterministicReplay
 
@@ -40,15 +42,18 @@ def replay(run: Run, journal: Iterable[bytes]) -> None:
 
 
 def _message(run: Run, message: Message) -> None:
-    if not run.wants(message):
+    if not wants(run, message):
         raise diverged(run, f"{WORDS[message.kind]} {message.key}", _ending(run))
-    run.give(message)
+    give(run, message)
 
 
 def _record(run: Run, values: list[Any]) -> None:
     kind, time_ms, identity = values[0], values[1], values[2]
     if kind == Kind.TICK:
         run.advance(time_ms)
+    elif kind == Kind.REVIVE:
+        run.advance(time_ms)
+        go_on(run)
     elif kind == Kind.CUT:
         if not run.is_cancelled and not run.is_over_time:
             raise diverged(run, "the end of its cleanup", _ending(run))

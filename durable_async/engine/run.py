@@ -19,11 +19,11 @@ from zlib import crc32
 from durable_async.codec import Codec, convert
 from durable_async.codec.lines import pack_line
 from durable_async.engine.asking import Questions
-from durable_async.engine.calling import child_ended
 from durable_async.engine.children import Children
-from durable_async.engine.closing import end_later, live, time_out
+from durable_async.engine.closing import live, time_out
 from durable_async.engine.events import Mailbox
 from durable_async.engine.loop import DeterministicLoop
+from durable_async.engine.messages import give, wants
 from durable_async.engine.records import (
     MAX_TIME_MS,
     UNKNOWN,
@@ -53,7 +53,6 @@ class Run:
     """One run of a workflow, resident in memory."""
 
     __slots__ = (
-        "_cancel_seen",
         "_children",
         "_list",
         "_questions",
@@ -61,6 +60,7 @@ class Run:
         "_saga",
         "_waiting_shown",
         "body",
+        "cancel_seen",
         "cancelled_ms",
         "codec",
         "context",
@@ -70,6 +70,7 @@ class Run:
         "counters",
         "events",
         "expected",
+        "failure",
         "fed",
         "identity",
         "is_ending",
@@ -86,6 +87,7 @@ class Run:
         "position",
         "progress",
         "renewal",
+        "revivals",
         "spec",
         "start_line",
         "steps",
@@ -112,6 +114,9 @@ class Run:
         self.past: Iterator[bytes] | None = None
         """While it is replayed: the lines that are still to be fed."""
         self.patches: dict[str, bool] | None = None
+        self.failure: BaseException | None = None
+        self.revivals = 0
+        """How often it was taken up again after a failure, in this life."""
         self.renewal: Renewal | None = None
         """Set with an outcome that is no end: another life of this run begins."""
         self.continuation: bytes | None = None
@@ -126,7 +131,7 @@ class Run:
         self.is_ending = False
         self.overrun = ""
         self.late = ""
-        self._cancel_seen: str | None = None
+        self.cancel_seen: str | None = None
         self.cancelled_ms = 0
         self.fed = 0
         self._waiting_shown = ""
@@ -195,7 +200,7 @@ class Run:
     @property
     def is_cleaning_up(self) -> bool:
         """Whether what is started now is started because the run ends: a cancel of the run does not reach it."""
-        return self._cancel_seen is not None or self.is_unwinding
+        return self.cancel_seen is not None or self.is_unwinding
 
     @property
     def questions(self) -> Questions:
@@ -212,12 +217,12 @@ class Run:
     @property
     def is_cancelled(self) -> bool:
         """Whether the body has been told of a cancel."""
-        return self._cancel_seen is not None
+        return self.cancel_seen is not None
 
     @property
     def cancel_reason(self) -> str:
         """Why the run was cancelled; empty if it was not."""
-        return self._cancel_seen or ""
+        return self.cancel_seen or ""
 
     @property
     def now_ms(self) -> int:
@@ -241,53 +246,12 @@ class Run:
 
     def _feed_live(self, message: Message, raw: bytes) -> None:
         self._pass_timers(message.time_ms)
-        if not self.wants(message):
+        if not wants(self, message):
             self._list.append(Entry("D", message.head))
             return
         self._list.append(Entry("T", message.head))
         self.grown(raw)
-        self.give(message)
-
-    def wants(self, message: Message) -> bool:
-        """Whether a message has somebody to tell it to; what is late is dropped."""
-        if message.kind == "X":
-            return self._cancel_seen is None
-        if self.outcome is not None:
-            if message.kind == "E":
-                return self.renewal is not None
-            return message.kind == "O" and not self.is_cancelled and self.children.wants("O", message.key)
-        if message.kind == "E":
-            return True
-        if message.kind == "I":
-            return self._questions is not None and self._questions.is_open(message.key)
-        return self._children is not None and self._children.wants(message.kind, message.key)
-
-    def give(self, message: Message) -> None:
-        """Tells a message to whom it concerns, and lets the body go on."""
-        self.advance(message.time_ms)
-        if message.kind == "X":
-            self._cancel_seen, self.cancelled_ms = message.key, message.time_ms
-            if self._saga is not None:
-                self._saga.bound()
-            if self.outcome is not None and self.outcome.status != "compensation_failed":
-                self.outcome, self.renewal = Outcome("cancelled", message.key.encode()), None
-            elif self.body is not None and not self.is_ending:
-                # While the body's left-overs end they have been cancelled already; a second cancel would cut them.
-                self.body.cancel(message.key)
-            if self._children is not None:
-                self._children.look_again()
-        elif message.kind == "E":
-            self.events.put(message.key, message.payload)
-        elif message.kind == "I":
-            self.questions.settle(message.key, message.letter, message.payload)
-        elif message.kind == "O":
-            self.children.by_id[message.key].is_occupied = True
-            if self.outcome is not None:
-                ended, self.outcome, self.renewal = (self.outcome, self.renewal), None, None
-                self.body = self.loop.create_task(end_later(self, *ended), name="end")
-        else:
-            child_ended(self, self.children.by_id[message.key], message.letter, message.payload)
-        self.loop.run_ready()
+        give(self, message)
 
     def step_returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:
         """A step attempt returned. Ignored if the body has given the step up."""

@@ -97,6 +97,8 @@ class RunIdentity:
     started_ms: int
     version: str | None = None
     gen: int = 1
-    """Which life of its id this is."""
+    """Which life of its id this is; a run that is taken up again after a failure counts as another one."""
+    born: int = 1
+    """In which of these lives its journal begins."""
     deadline_ms: int | None = None
     """When it is to have ended, by the server's clock."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from durable_async.checking import to_ms
-from durable_async.engine.failures import step_error, step_failure
+from durable_async.engine.failures import mark_line, step_error, step_failure
 from durable_async.engine.records import UNKNOWN, Entry, Kind, record
 from durable_async.engine.spawning import step_given_up
 from durable_async.engine.spec import StepCall, StepSpec
@@ -219,7 +219,10 @@ class Steps:
     def _reject(self, identity: str, failure: bytes, error: BaseException | None) -> None:
         live = self._live.pop(identity)
         if not live.future.done():
-            live.future.set_exception(step_error(live.call.spec, failure, error, self._run.codec))
+            raised = step_error(live.call.spec, failure, error, self._run.codec)
+            if self._run.is_replaying:
+                mark_line(raised, self._run.position)
+            live.future.set_exception(raised)
 
     def _back_off(self, live: _Live, due_ms: int) -> None:
         live.is_backing_off, live.is_marked = True, False

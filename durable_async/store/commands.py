@@ -56,8 +56,8 @@ class NewRun:
         """The delay and the longest time of a run that has one of them."""
         return f"{self.delay_ms} {self.timeout_ms}" if self.delay_ms or self.timeout_ms else ""
 
-    def fields(self) -> bytes:
-        """The record's unchanging fields, packed for the script."""
+    def fields(self, more: Sequence[str | bytes | int] = ()) -> bytes:
+        """The record's unchanging fields, and more of them, packed for the script."""
         values: list[Any] = [
             "workflow", self.workflow, "queue", self.queue, "digest", self.digest, "retention", self.retention_ms
         ]  # fmt: skip
@@ -80,7 +80,7 @@ class NewRun:
             values += ["key", self.key]
         if self.token:
             values += ["token", self.token]
-        return pack_flat(values)
+        return pack_flat([*values, *more] if more else values)
 
 
 @dataclass(slots=True)

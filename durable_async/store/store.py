@@ -14,6 +14,7 @@ from durable_async.codec.flat import pack_flat
 from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
 from durable_async.store.keys import queue_of
+from durable_async.store.lives import LifeCalls
 from durable_async.store.outside import OutsideCalls
 from durable_async.store.queueing import QueueCalls
 from durable_async.store.scheduling import ScheduleCalls
@@ -35,7 +36,7 @@ PUSH_LIMIT = 10_000
 _start, _claim, _resume, _commit = (SCRIPTS[n] for n in ("start_run", "claim_runs", "resume_runs", "commit_run"))
 
 
-class Store(OutsideCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, ScheduleCalls, StructureCalls):
+class Store(OutsideCalls, LifeCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, ScheduleCalls, StructureCalls):
     """The transitions of one partition.
 
     Args:

@@ -86,4 +86,4 @@ def _names_run(member: bytes, letters: bytes) -> bool:
 
 
 def _is_walk(item: bytes, cursor: bytes) -> bool:
-    return _names_run(item, b"c") or (_names_run(item, b"xote") and cursor.isdigit() and len(cursor) < 16)
+    return _names_run(item, b"c") or (_names_run(item, b"xotep") and cursor.isdigit() and len(cursor) < 16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from durable_async.engine.renewal import take_over
+from durable_async.engine.reviving import count_revivals, find_void, revive, surviving
 from durable_async.engine.run import Run
 from durable_async.engine.spec import RunIdentity
 from durable_async.errors import CorruptPayload
@@ -25,6 +26,7 @@ def identity_of(id: str, claimed: Claimed) -> RunIdentity:
         started_ms=claimed.started_ms,
         version=claimed.version,
         gen=claimed.gen,
+        born=claimed.gen - count_revivals(claimed.journal) if claimed.gen > 1 else 1,
         deadline_ms=claimed.deadline_ms,
     )
 
@@ -51,6 +53,9 @@ def begin_run(run: Run, claimed: Claimed) -> None:
     journal = claimed.journal
     if not journal or journal[0][:1] != b"S" or len(journal) < claimed.journal_length:
         raise CorruptPayload(f"the journal of run {run.identity.id} is incomplete")
+    if run.identity.gen > run.identity.born:
+        _begin_again(run, journal)
+        return
     at = take_over(run, journal) if run.identity.gen > 1 else 1
     if len(journal) == at:
         run.begin(journal[0], has_past=False, position=at)
@@ -58,5 +63,23 @@ def begin_run(run: Run, claimed: Claimed) -> None:
     past = run.past = iter(journal[at:])
     run.begin(journal[0], has_past=True, position=at)
     run.replay(past)
+    run.replayed()
+    run.past = None
+
+
+def _begin_again(run: Run, journal: list[bytes]) -> None:
+    """A run that has failed and was taken up again: what the failure has led to does not count."""
+    lines, outcome = surviving(journal)
+    gone: list[int] = []
+    if outcome is not None:
+        gone = find_void(lambda: Run(run.spec, run.identity, run.codec, run.limits), lines, outcome)
+        void = set(gone)
+        lines = [line for at, line in enumerate(lines) if at not in void]
+    at = take_over(run, lines)
+    past = run.past = iter(lines[at:])
+    run.begin(lines[0], has_past=True, position=at)
+    run.replay(past)
+    if outcome is not None:
+        revive(run, gone)
     run.replayed()
     run.past = None

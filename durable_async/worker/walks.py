@@ -1,8 +1,8 @@
 """Walks over the children of runs that were cancelled, terminated or have ended: durable work, in chunks.
 
 An item is a letter and a run id: ``x`` cancel its children, ``o`` cancel those that are not to outlive it, ``t``
-terminate them, ``e`` give them their time to live, ``c`` cancel this one run. Marking comes before listing and every
-step is repeat-safe, so any worker may do a chunk, and two doing the same one do it once.
+terminate them, ``e`` give them their time to live, ``p`` take it from them again, ``c`` cancel this one run. Marking
+comes before listing and every step is repeat-safe, so any worker may do a chunk, and two doing the same one do it once.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Walker:
             await self._store.advance_walk(item, cursor, "")
         elif letter == "e":
             await self._expire(item, id, int(cursor))
+        elif letter == "p":
+            await self._persist(item, id, int(cursor))
         else:
             await self._spread(item, id, int(cursor), self._terminate if letter == "t" else self._cancel)
 
@@ -115,3 +117,8 @@ class Walker:
         children = await self._children(id, cursor, CHUNK)
         more = str(cursor + CHUNK) if len(children) == CHUNK else ""
         await self._store.expire_children(item, str(cursor), more, children, ttl_ms)
+
+    async def _persist(self, item: str, id: str, cursor: int) -> None:
+        children = await self._children(id, cursor, CHUNK)
+        more = str(cursor + CHUNK) if len(children) == CHUNK else ""
+        await self._store.persist_children(item, str(cursor), more, children)

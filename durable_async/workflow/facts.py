@@ -33,7 +33,7 @@ def random() -> Random:
 
 def _life(run: Run) -> str:
     me = run.identity
-    return f"{me.id}:{me.created_ms}" if me.gen == 1 else f"{me.id}:{me.created_ms}:{me.gen}"
+    return f"{me.id}:{me.created_ms}" if me.born == 1 else f"{me.id}:{me.created_ms}:{me.born}"
 
 
 def info() -> RunInfo:

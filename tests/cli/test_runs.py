@@ -125,7 +125,23 @@ def test_events_and_ends(project: Project, worker: Process) -> None:
     assert (late.code, late.err) == (1, "durable send: run a has ended: it takes no event\n")
 
 
-@pytest.mark.parametrize("command", ["get", "tree", "history", "cancel", "terminate"])
+def test_another_try_and_a_fork(project: Project, worker: Process) -> None:
+    project.run("start", "shop:durable", "declined", '"no"', "--id", "x", "--wait")
+    done = project.run("retry", "x")
+    assert (done.code, done.out, done.err) == (0, "x goes on\n", "")
+    wait_until(lambda: project.status("x") == "failed", "it fails again")
+    assert project.run("retry", "x", "--json").json == [{"id": "x", "retried": True}]
+    forked = project.run("fork", "x", "--from-step", "decline").out.strip()
+    wait_until(lambda: project.status(forked) == "failed", "so does its fork")
+    no_step = project.run("fork", "x", "--from-step", "nothing")
+    assert no_step.code == 1 and "no step 'nothing'; it has decline" in no_step.err
+    project.start("waiting", "--id", "w")
+    wait_until(lambda: project.status("w") == "waiting", "it waits")
+    refused = project.run("retry", "w")
+    assert refused.code == 1 and "only a run that has failed" in refused.err
+
+
+@pytest.mark.parametrize("command", ["get", "tree", "history", "cancel", "terminate", "retry"])
 def test_unknown_runs_are_exit_code_1_and_impossible_ids_2(
     project: Project, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:

@@ -129,6 +129,39 @@ async def lives(given: Given) -> dict[str, Any]:
     return {"kid": given["kid"], "go": given["go"], "frail": [given["frail"], again], "lingering": lingering}
 
 
+@step
+async def closed(ledger: str, run: str) -> dict[str, str]:
+    """Fails until the ledger says that it is mended."""
+    nonce = begin(ledger, run, "closed", {})
+    if not Book(ledger).lines("mended"):
+        raise ConnectionError("closed")
+    return {"step": "closed", "nonce": nonce}
+
+
+@workflow
+async def needs_help(given: Given) -> dict[str, Any]:
+    """One branch fails while a child waits; taken up again, the child is asked for again and what completed stays."""
+    ledger, me = given["ledger"], info().id
+    first = await work(ledger, me, "first", {})
+    kid = await call_workflow(child, {"ledger": ledger}, ref="kid")
+
+    async def waits() -> Any:
+        return await call_workflow(waits_for_go, {"ledger": ledger}, ref="waits")
+
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(waits())
+        group.create_task(closed(ledger, me))
+    last = await work(ledger, me, "last", {"first": first["nonce"]})
+    return {"kid": kid, "waited": waiting.result(), "steps": [first["step"], last["step"]]}
+
+
+@workflow
+async def waits_for_go(given: Given) -> str:
+    return str(await wait_for_event("go"))
+
+
+HELPED_RESULT = {"kid": {"steps": ["flaky", "last"]}, "waited": "went", "steps": ["first", "last"]}
+
 LIVES_RESULT = {
     "kid": {"steps": ["flaky", "last"]}, "go": {"event": "e1"}, "frail": [2, 2], "lingering": "lingered"
 }  # fmt: skip

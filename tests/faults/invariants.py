@@ -4,7 +4,8 @@ Also from the command line: ``python -m tests.faults.invariants URL LEDGER``. It
 client has its answer, every worker has left, the dead have been reaped. What it checks, by the numbers of the design:
 
 * I1 every id for which `start()` returned has a record, and it is terminal.
-* I2 a terminal run has one outcome, its last line, of its status; nothing any observer or client saw of it differs.
+* I2 a terminal run has one outcome that is not void, its last line, of its status; nothing any observer or client saw
+  of it differs.
 * I3 a journal is append-only: what an observer saw of it is a prefix of what there is. It begins with its start;
   message numbers rise; takes never exceed what was delivered.
 * I4 a step has one recorded outcome; its code began more often than there are recorded attempts only with a fault (or a
@@ -101,8 +102,9 @@ class Check:
     def i02(self) -> Found:
         for run in self.runs.values():
             ends = [line for line in run.journal if line[:1] == b"Z"]
-            if len(ends) != run.is_terminal:
-                yield f"run {run.id} is {run.status} and has {len(ends)} outcomes"
+            voids = sum(line[:1] == b"V" for line in run.journal)
+            if len(ends) != run.is_terminal + voids:
+                yield f"run {run.id} is {run.status} and has {len(ends)} outcomes, {voids} of them void"
             end = run.outcome()
             if run.is_terminal and (end is None or end[1] != run.status):
                 yield f"run {run.id} is {run.status}, its last line says {end}"

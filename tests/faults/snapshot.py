@@ -9,6 +9,7 @@ import redis
 
 from durable_async.codec.lines import unpack_line
 from durable_async.engine.records import LETTERS
+from durable_async.engine.reviving import surviving
 from durable_async.store.keys import Keys
 
 TERMINAL = frozenset(LETTERS.values())
@@ -36,8 +37,8 @@ class Run:
         return int(self.record.get(name) or 0)
 
     def records(self) -> list[list[Any]]:
-        """The owner's records: kind, time, identity and more."""
-        return [unpack_line(line[1:]) for line in self.journal if line[:1] == b"R"]
+        """The owner's records that count: kind, time, identity and more."""
+        return [unpack_line(line[1:]) for line in surviving(self.journal)[0] if line[:1] == b"R"]
 
     def messages(self) -> list[tuple[int, int, bytes]]:
         """Number, time and body of the messages taken."""

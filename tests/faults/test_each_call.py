@@ -15,7 +15,7 @@ import pytest
 import redis
 from semantics.leaks import LOOK, Look, parse_look
 
-from durable_async import Durable, RunCancelled
+from durable_async import Durable, RunCancelled, RunFailed
 from durable_async.server.ephemeral import EphemeralServer
 from durable_async.store.keys import Keys
 
@@ -116,6 +116,22 @@ async def several_lives(case: Case, durable: Durable, ledger: str) -> None:
     case.book.write("result", id="p", status="completed")
 
 
+async def taken_up_again(case: Case, durable: Durable, ledger: str) -> None:
+    """A run that has failed beside a waiting child, and is taken up again by a person."""
+    handle = await durable.start(flows.needs_help, {"ledger": ledger}, id="p")
+    case.book.write("start", id="p")
+    case.book.write("expect", id="p", value=flows.HELPED_RESULT)
+    with pytest.raises(RunFailed):
+        await handle.result()
+    case.book.write("mended")
+    again = await durable.retry("p")
+    case.book.write("fault", what="taken up again")  # what has failed runs again
+    await case.until(lambda: case.look().runs.get("p/waits", ("",))[0] == "parked", "the child waits again")
+    await durable.send_event("p/waits", "go", "went")
+    assert await again.result() == flows.HELPED_RESULT
+    case.book.write("result", id="p", status="completed")
+
+
 async def cancelled_tree(case: Case, durable: Durable, ledger: str) -> None:
     """Three levels, awaited, started and delayed; cancelled once all wait."""
     handle = await durable.start(flows.doomed, {"ledger": ledger}, id="p")
@@ -142,7 +158,9 @@ def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", [two_levels, several_lives, cancelled_tree], ids=lambda s: s.__name__)
+@pytest.mark.parametrize(
+    "scenario", [two_levels, several_lives, taken_up_again, cancelled_tree], ids=lambda s: s.__name__
+)
 @pytest.mark.parametrize("strike", ["crash-before", "crash-after", "lose-request", "lose-reply"])
 async def test_d02_d23_every_call(
     strike: str,

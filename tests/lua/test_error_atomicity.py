@@ -17,6 +17,7 @@ from durable_async.store.scripts import SCRIPTS
 
 from . import cases_queues
 from .client_cases import CLIENT_CASES
+from .life_cases import LIFE_CASES
 from .question_cases import QUESTION_CASES
 from .scheduling import HOUR, NAME, known, record, tick
 from .structure_cases import STRUCTURE_CASES
@@ -324,7 +325,7 @@ CASES: dict[str, Prepare] = {
         unblock_into_the_queue,
         ack, purge, register, poll_due_schedules, tick_starts, tick_triggers, change,
         change_by_removing,
-        *CLIENT_CASES, *QUESTION_CASES, *STRUCTURE_CASES,
+        *CLIENT_CASES, *LIFE_CASES, *QUESTION_CASES, *STRUCTURE_CASES,
     )
 }  # fmt: skip
 

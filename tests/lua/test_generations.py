@@ -148,12 +148,15 @@ class TestEarlierLives:
         assert world.inbox("p") == [b"M1 %d Ccp/c\nout" % T0]
 
     async def test_unless_it_is_being_cancelled_or_another_call(self, world: World) -> None:
-        for more in ({}, {"digest": b"other"}):
+        for why in ("marked", "about to be", "another"):
             world.server.flushdb()
             world.__post_init__()
             parent, _ = await self.renewed(world)
-            if not more:
+            more = {"digest": b"other"} if why == "another" else {}
+            if why == "marked":
                 assert (await world.store.cancel_run("p/c", "why", "t", 1_000))[0]
+            elif why == "about to be":
+                world.server.hset(world.keys.walks, "cp/c", "why")
             reply = parent.commit("park", [b"R1"], children=[world.child(parent_gen=2, mode="k", **more)])
             assert reply[2] == [b"M1 %d Op/c" % T0]
 

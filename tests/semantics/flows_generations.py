@@ -23,7 +23,7 @@ from durable_async import (
     workflow,
 )
 
-from .ledger import note
+from .ledger import Ledger, note
 
 SOON = 0.05
 POLICY = Retry(max_attempts=3, initial=SOON)
@@ -215,3 +215,85 @@ async def calls_what_is_late(given: dict[str, Any]) -> list[str]:
         except ChildFailed as error:
             found.append(error.error.type)
     return found
+
+
+@step(retry=Retry(max_attempts=2, initial=SOON))
+async def fragile(given: dict[str, Any], name: str) -> str:
+    """Fails until the test says otherwise: with a line in the ledger."""
+    note(given["ledger"], f"fragile {name}")
+    if f"mended {name}" not in Ledger(given["ledger"]).lines():
+        raise ConnectionError(name)
+    return name
+
+
+@workflow
+async def fragile_child(given: dict[str, Any]) -> str:
+    await mark(given["ledger"], "child's own")
+    return await fragile(given, "child")
+
+
+@workflow
+async def branches_that_fail(given: dict[str, Any]) -> list[Any]:
+    """One branch fails while others have done something, or wait; cleanup uses the steps that others use."""
+    await mark(given["ledger"], "before")
+
+    async def good() -> str:
+        for n in range(3):
+            await mark(given["ledger"], f"good {n}")
+        return "good"
+
+    async def bad() -> str:
+        try:
+            return await fragile(given, "bad")
+        finally:
+            await mark(given["ledger"], "cleanup")
+
+    async def calls() -> Any:
+        return await call_workflow(waits_for_end, given, ref="kid")
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(branch()) for branch in (good, bad, calls)]
+    await mark(given["ledger"], "after")
+    return [task.result() for task in tasks]
+
+
+@workflow
+async def waits_for_end(given: dict[str, Any]) -> str:
+    return str(await wait_for_event("end"))
+
+
+@workflow
+async def calls_fragile(given: dict[str, Any]) -> list[Any]:
+    leaf_out = await call_workflow(leaf, given, ref="leaf")
+    return [leaf_out, await call_workflow(fragile_child, given, ref="kid")]
+
+
+@workflow
+async def fails_by_itself(given: dict[str, Any]) -> str:
+    await mark(given["ledger"], "once")
+    raise ValueError("a bug")
+
+
+@workflow
+async def three_steps(given: dict[str, Any]) -> list[str]:
+    out = [await said(given, "one")]
+    kid = await call_workflow(leaf, given, ref="leaf")
+    out.append(await said(given, "two"))
+    child = await start_workflow(waits_for_end, given, ref="kid")
+    out.append(await said(given, "three"))
+    return [*out, str(kid), await child.result()]
+
+
+@step
+async def said(given: dict[str, Any], name: str) -> str:
+    note(given["ledger"], f"said {name}")
+    return f"{name} {sum(line == f'said {name}' for line in Ledger(given['ledger']).lines())}"
+
+
+@workflow(timeout=0.4)
+async def waits_too_long(given: dict[str, Any]) -> Any:
+    await mark(given["ledger"], "once")
+    try:
+        return await wait_for_event("go")
+    finally:
+        await mark(given["ledger"], "cleanup")

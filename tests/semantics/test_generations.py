@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from durable_async import RunCancelled, RunFailed, RunTimeout, Status
+from durable_async import (
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+    RunNotWaiting,
+    RunTimeout,
+    Status,
+    WorkflowIdConflict,
+)
 
 from . import flows_generations as flows
 from .harness import World
@@ -178,3 +186,148 @@ class TestTimeout:
             handle = await world.durable.start(flows.nobody_serves, given(world), id="r")
             with pytest.raises(RunTimeout, match="no worker served it"):
                 await world.result(handle)
+
+
+class TestTakenUpAgain:
+    async def failed(self, world: World, workflow: Any, id: str = "r", **more: Any) -> Any:
+        handle = await world.durable.start(workflow, given(world, **more), id=id)
+        with pytest.raises(RunFailed):
+            await world.result(handle)
+        return handle
+
+    async def test_from_where_it_failed(self, world: World) -> None:
+        async with world.workers():
+            handle = await world.durable.start(flows.branches_that_fail, given(world), id="r")
+            await world.until_status("r/kid", "waiting", "cancelled")
+            with pytest.raises(RunFailed):
+                await world.result(handle)
+            world.ledger.note("mended bad")
+            again = await world.durable.retry("r")
+            await world.until_status("r/kid", "waiting")
+            await world.durable.send_event("r/kid", "end", "ended")
+            assert await world.result(again) == ["good", "bad", "ended"]
+        world.assert_ran("before", "after")
+        info = await again.info()
+        assert (info.status, info.error, info.attempt) == (Status.COMPLETED, None, 1)
+        assert [e.kind for e in await world.durable.history("r") if e.kind in ("failed", "retried")] == [
+            "failed", "retried"
+        ]  # fmt: skip
+        with pytest.raises(RunNotWaiting):
+            await world.durable.retry("r")
+
+    async def test_a_child_that_failed_runs_again_and_what_completed_stays(self, world: World) -> None:
+        async with world.workers():
+            await self.failed(world, flows.calls_fragile)
+            world.ledger.note("mended child")
+            again = await world.durable.retry("r")
+            assert await world.result(again) == [7, "child"]
+        world.assert_ran("leaf")
+
+    async def test_it_may_fail_again_and_be_taken_up_again(self, world: World) -> None:
+        async with world.workers():
+            await self.failed(world, flows.calls_fragile)
+            for _ in range(2):
+                again = await world.durable.retry("r")
+                with pytest.raises(RunFailed):
+                    await world.result(again)
+            world.ledger.note("mended child")
+            assert await world.result(await world.durable.retry("r")) == [7, "child"]
+        world.assert_ran("leaf")
+
+    async def test_a_failure_of_the_code_itself_goes_away_with_other_code_only(self, world: World) -> None:
+        async with world.workers():
+            await self.failed(world, flows.fails_by_itself)
+            with pytest.raises(RunFailed, match="a bug"):
+                await world.result(await world.durable.retry("r"))
+        world.assert_ran("once")
+
+    async def test_one_whose_time_was_over(self, world: World) -> None:
+        async with world.workers():
+            handle = await world.durable.start(flows.waits_too_long, given(world), id="r")
+            with pytest.raises(RunTimeout):
+                await world.result(handle)
+            again = await world.durable.retry("r")
+            await world.durable.send_event("r", "go", 5)
+            assert await world.result(again) == 5
+        world.assert_ran("once")
+
+    async def test_the_parent_is_not_told_again(self, world: World) -> None:
+        async with world.workers():
+            await self.failed(world, flows.calls_fragile)
+            world.ledger.note("mended child")
+            assert await world.result(await world.durable.retry("r/kid")) == "child"
+        assert (await world.durable.get("r")).status is Status.FAILED
+
+    async def test_what_cannot_be(self, world: World) -> None:
+        with pytest.raises(RunNotFound):
+            await world.durable.retry("nobody")
+        await world.durable.start(flows.leaf, given(world), id="r")
+        with pytest.raises(RunNotWaiting, match="is ready"):
+            await world.durable.retry("r")
+
+
+class TestFork:
+    async def test_from_a_step(self, world: World) -> None:
+        async with world.workers():
+            handle = await world.durable.start(flows.three_steps, given(world), id="r")
+            await world.until_status("r/kid", "waiting")
+            await world.durable.send_event("r/kid", "end", "first")
+            old = await world.result(handle)
+            fork = await world.durable.fork("r", from_step="said#3")
+            await world.until_status(f"{fork.id}/kid", "waiting")
+            await world.durable.send_event(f"{fork.id}/kid", "end", "second")
+            new = await world.result(fork)
+        assert old[3:] == ["7", "first"] and new[3:] == ["7", "second"]
+        # What was kept is the old outcome, whatever a crash has done to the ledger; the rest is new.
+        assert new[:2] == old[:2]
+        assert new[2] != old[2]
+        assert (await handle.info()).status is Status.COMPLETED
+
+    async def test_from_an_entry_of_the_history(self, world: World) -> None:
+        async with world.workers():
+            handle = await world.durable.start(flows.three_steps, given(world), id="r")
+            await world.until_status("r/kid", "waiting")
+            fork = await world.durable.fork("r", from_step=1)
+            await world.until_status(f"{fork.id}/kid", "waiting")
+            for id in ("r", fork.id):
+                await world.durable.send_event(f"{id}/kid", "end", "end")
+            old, new = await world.result(handle), await world.result(fork)
+        assert new[0] != old[0]
+
+    async def test_what_cannot_be(self, world: World) -> None:
+        with pytest.raises(RunNotFound):
+            await world.durable.fork("nobody", from_step="said")
+        async with world.workers():
+            handle = await world.durable.start(flows.leaf, given(world), id="r")
+            await world.result(handle)
+        with pytest.raises(ValueError, match="no step 'nothing'; it has mark"):
+            await world.durable.fork("r", from_step="nothing")
+        for wrong in (0, 99, -1):
+            with pytest.raises(ValueError, match="no entry"):
+                await world.durable.fork("r", from_step=wrong)
+        with pytest.raises(TypeError):
+            await world.durable.fork("r", from_step=True)
+
+
+class TestReplace:
+    async def test_v1_an_ended_run_goes_with_its_tree(self, world: World) -> None:
+        async with world.workers():
+            handle = await world.durable.start(flows.calls_every_life, given(world, n=0), id="r")
+            await world.result(handle)
+            other = await world.durable.start(flows.three_steps, given(world), id="r", on_conflict="replace")
+            await world.until_status("r/kid", "waiting")
+            with pytest.raises(WorkflowIdConflict, match="active"):
+                await world.durable.start(flows.leaf, given(world), id="r", on_conflict="replace")
+            await other.cancel()
+            with pytest.raises(RunCancelled):
+                await world.result(other)
+            last = await world.durable.start(flows.leaf, given(world), id="r", on_conflict="replace")
+            assert await world.result(last) == 7
+        assert await last.children() == []
+        with pytest.raises(RunNotFound):
+            await world.durable.get("r/kid")
+
+    async def test_v1_an_id_that_is_free(self, world: World) -> None:
+        async with world.workers():
+            handle = await world.durable.start(flows.leaf, given(world), id="r", on_conflict="replace")
+            assert await world.result(handle) == 7

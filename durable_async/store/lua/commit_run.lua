@@ -126,7 +126,7 @@ if n_new > 0 or n_await > 0 then
 --- @include "lib/family"
   family = {
     id = id, now = now, owner = f[17] or '', kids = kids, timers_key = timers_key, is_cancelled = cancel_at > 0,
-    gen = redis.call('HGET', run_key, 'gen') or '1',
+    gen = redis.call('HGET', run_key, 'gen') or '1', walks_key = walks_key,
   }
   next_key, at = read_family(family, n_new, n_await, next_key, at, KEYS, ARGV)
   family.write = write_family

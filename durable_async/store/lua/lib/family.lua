@@ -19,6 +19,11 @@ local function is_notified(fields)
   return false
 end
 
+-- Whether an active child is being cancelled: it is marked, or the walk that marks it has not come to it yet.
+local function is_cancelled(family, child, found)
+  return found[6] or redis.call('HGET', family.walks_key, 'c' .. child.id)
+end
+
 -- What becomes of one new child. A record under its id is a leftover: this life of the parent writes the child and the
 -- line that says so in one script, and never again. An ended one is run again, as a new generation that keeps the list
 -- of children, so that none of them is left without an end of its time to live. One still active that an earlier life
@@ -31,7 +36,7 @@ local function decide_child(family, child, found)
   -- Created under a cancelled parent: born cancelled, unless cleanup asked for it.
   local is_unborn = family.is_cancelled and not string.find(child.mode, 'c', 1, true)
   if found[1] and not TERMINAL[found[1]] then
-    if (found[5] or '1') == family.gen or (keeps and is_same and not found[6]) then
+    if (found[5] or '1') == family.gen or (keeps and is_same and not is_cancelled(family, child, found)) then
       return is_same and 'join' or 'refuse'
     end
     if is_unborn then return 'refuse' end
