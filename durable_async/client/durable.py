@@ -156,7 +156,7 @@ class Durable(Serving, Operating, Scheduling, Inputs, Lives):
         )
         if not listener.is_open:
             await listener.ensure()
-        waiter = listener.waiter(id, is_start=True)
+        waiter = listener.waiter(id, is_start=True, has_lived=on_conflict == "replace")
         reply = await self._session.store.start_run(run)
         while on_conflict == "replace" and reply[0] == Answer.EXISTS:
             if not await self._remove_tree(id):

@@ -35,11 +35,13 @@ TERMINAL = frozenset(LETTERS.values())
 class Waiter:
     """What a handle leaves with the listener: the place where a pushed outcome arrives."""
 
-    __slots__ = ("__weakref__", "_waiting", "id", "outcome")
+    __slots__ = ("__weakref__", "_waiting", "has_lived", "id", "outcome")
 
     def __init__(self, id: str) -> None:
         self.id = id
         self.outcome: Outcome | None = None
+        self.has_lived = False
+        """Its id had a life that ended: what is pushed late may be of that, so the store is asked."""
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -117,14 +119,16 @@ class Listener:
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._read()), loop.create_task(self._look())]
 
-    def waiter(self, id: str, *, is_start: bool = False) -> Waiter:
+    def waiter(self, id: str, *, is_start: bool = False, has_lived: bool = False) -> Waiter:
         """The waiter of a run, shared by all handles of this client.
 
-        A start that follows may be of a new run: its handle must not get the end of one whose retention is over.
+        A start that follows may be of a new run: its handle must not get the end of one whose retention is over. An id
+        that has lived before is taken up again, or was removed to begin anew.
         """
         waiter = self._waiters.get(id)
-        if waiter is None or (is_start and waiter.outcome is not None):
+        if waiter is None or ((is_start or has_lived) and waiter.outcome is not None):
             waiter = self._waiters[id] = Waiter(id)
+        waiter.has_lived |= has_lived
         return waiter
 
     async def outcome(self, waiter: Waiter, *, is_registered: bool) -> Outcome:
@@ -203,10 +207,10 @@ class Listener:
             if waiter is None or pairs[at + 1] == WENT_ON:
                 continue
             status, newline, payload = pairs[at + 1].partition(b"\n")
-            if newline and status.decode(errors="replace") in TERMINAL:
+            if newline and status.decode(errors="replace") in TERMINAL and not waiter.has_lived:
                 waiter.settle(Outcome(status.decode(), payload))
             else:
-                waiter.wake()  # too large to travel along, or forged: look
+                waiter.wake()  # too large to travel along, forged, or perhaps of an earlier life: look
 
     async def _look(self) -> None:
         while True:

@@ -122,7 +122,7 @@ class Lives(Base):
     def _handle(self, id: str, workflow: str) -> Handle[Any]:
         known = self._workflows.get(workflow)
         # What was told of the id so far is of an earlier life.
-        waiter = self._session.listener.waiter(id, is_start=True)
+        waiter = self._session.listener.waiter(id, has_lived=True)
         return Handle(cast("Durable", self), id, Any if known is None else known.spec.output_type, waiter=waiter)
 
     async def _remove_tree(self, id: str, parent: str = "") -> bool:

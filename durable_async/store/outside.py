@@ -13,8 +13,8 @@ from durable_async.store.status import Answer
 class OutsideCalls(StoreBase):
     """One method per transition. Keys that depend on the record are read first, and again if they have changed."""
 
-    async def cancel_run(self, id: str, reason: str, token: str, grace_ms: int) -> tuple[bool, str]:
-        """Marks a run as cancelled, or ends one that never started.
+    async def cancel_run(self, id: str, reason: str, token: str, grace_ms: int, *, walk: str = "") -> tuple[bool, str]:
+        """Marks a run as cancelled, or ends one that never started; for a `walk`, only while that is to be done.
 
         Returns: whether this call did it, and the clients that wait for the run if it has ended by this.
 
@@ -25,7 +25,8 @@ class OutsideCalls(StoreBase):
         while True:
             standing = await self.standing(id)
             keys, parent = self._outside(id, standing)
-            args = (self.given_now, id, reason, token, grace_ms, standing.owner, *parent, queue_of(standing.queue))
+            told = (id, reason, token, grace_ms, standing.owner, *parent, walk)
+            args = (self.given_now, *told, queue_of(standing.queue))
             reply = await self._call("cancel_run", keys, args)
             if reply[0] == Answer.OK:
                 return True, text_of(reply[2])

@@ -61,7 +61,7 @@ class Walker:
     async def _chunk(self, item: str, cursor: bytes) -> None:
         letter, id = item[0], item[1:]
         if letter == "c":
-            await self._cancel(id, cursor.decode(errors="replace")[:MAX_REASON], f"walk:{item}")
+            await self._cancel(id, cursor.decode(errors="replace")[:MAX_REASON], item)
             await self._store.advance_walk(item, cursor, "")
         elif letter == "e":
             await self._expire(item, id, int(cursor))
@@ -78,17 +78,21 @@ class Walker:
             await self._store.advance_walk(item, str(cursor), "")
             return
         # Only the children known when the run was marked: what its cleanup starts later lives.
-        most = standing.cancel_kids - cursor if item[0] in "xo" else CHUNK
-        children = found = await self._children(id, cursor, min(CHUNK, most))
+        last = min(cursor + CHUNK, standing.cancel_kids)
+        children = found = await self._numbered(id, cursor + 1, last)
         reason = standing.reason
         if item[0] == "o":
             leave = await self._store.fields(found, ("leave",))
             children = [child for child, row in zip(found, leave, strict=True) if row[0] != b"1"]
         elif not reason.startswith(ANCESTOR):
             reason = f"{ANCESTOR}{id} was cancelled: {reason}" if reason else f"{ANCESTOR}{id} was cancelled"
-        await asyncio.gather(*(act(child, reason, f"walk:{id}") for child in children))
-        more = len(found) == CHUNK
-        await self._store.advance_walk(item, str(cursor), str(cursor + CHUNK) if more else "")
+        await asyncio.gather(*(act(child, reason, item) for child in children))
+        await self._store.advance_walk(item, str(cursor), str(last) if last < standing.cancel_kids else "")
+
+    async def _numbered(self, id: str, first: int, last: int) -> list[str]:
+        # By their numbers, not by rank: a child that is run again is numbered again, and moves to the end.
+        found = await self._store.caller.call(("ZRANGE", self._store.keys.children(id), first, last, "BYSCORE"))
+        return [child.decode(errors="replace") for child in found]
 
     async def _children(self, id: str, start: int, count: int) -> list[str]:
         if count <= 0:
@@ -97,14 +101,14 @@ class Walker:
         found = await self._store.caller.call(("ZRANGE", key, start, start + count - 1))
         return [child.decode(errors="replace") for child in found]
 
-    async def _cancel(self, id: str, reason: str, token: str) -> None:
+    async def _cancel(self, id: str, reason: str, walk: str) -> None:
         try:
-            _, clients = await self._store.cancel_run(id, reason, token, self._grace_ms)
+            _, clients = await self._store.cancel_run(id, reason, f"walk:{walk}", self._grace_ms, walk=walk)
         except RunNotFound:
             return
         self._outbox.push(clients, id, "cancelled", reason.encode())
 
-    async def _terminate(self, id: str, reason: str, _token: str) -> None:
+    async def _terminate(self, id: str, reason: str, _walk: str) -> None:
         try:
             _, clients = await self._store.settle_run(id, "terminate", "cancelled", reason.encode())
         except RunNotFound:

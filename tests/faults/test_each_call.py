@@ -126,7 +126,8 @@ async def taken_up_again(case: Case, durable: Durable, ledger: str) -> None:
     case.book.write("mended")
     again = await durable.retry("p")
     case.book.write("fault", what="taken up again")  # what has failed runs again
-    await case.until(lambda: case.look().runs.get("p/waits", ("",))[0] == "parked", "the child waits again")
+    waits = Keys(case.namespace).run("p/waits")
+    await case.until(lambda: case.raw.hmget(waits, "gen", "status") == [b"2", b"parked"], "the child waits again")
     await durable.send_event("p/waits", "go", "went")
     assert await again.result() == flows.HELPED_RESULT
     case.book.write("result", id="p", status="completed")

@@ -70,9 +70,18 @@ async def test_a_worker_that_took_the_run_meanwhile_means_another_look(world: Wo
     k = world.keys
     keys = [k.run("r"), k.journal("r"), k.inbox("r"), k.timers, k.walks, k.worker("Z"), k.queue("q"), k.blocked]
     before = world.snapshot()
-    reply = world.eval("cancel_run", keys, ("", "r", "why", "t1", 5, "Z", "", ""))
+    reply = world.eval("cancel_run", keys, ("", "r", "why", "t1", 5, "Z", "", "", ""))
     assert reply == [Answer.RETRY]
     assert world.snapshot() == before
+
+
+async def test_for_a_walk_that_is_to_be_done_only(world: World) -> None:
+    await world.bring("running")
+    before = world.snapshot()
+    assert await world.store.cancel_run("r", "why", "t1", 5, walk="cr") == (False, "")
+    assert world.snapshot() == before
+    world.server.hset(world.keys.walks, "cr", "why")
+    assert await world.store.cancel_run("r", "why", "t1", 5, walk="cr") == (True, "")
 
 
 async def test_waiting_clients_are_named(world: World) -> None:

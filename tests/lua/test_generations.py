@@ -120,8 +120,10 @@ class TestEarlierLives:
 
     async def test_one_that_has_ended_is_run_again(self, world: World) -> None:
         parent, _ = await self.renewed(world, kid="failed")
+        world.server.hset(world.keys.walks, "cp/c", "of the life before")
         parent.commit("park", [b"R1"], children=[world.child(parent_gen=2)])
         assert (world.status("p/c"), world.field("p/c", "gen"), world.field("p/c", "pgen")) == ("ready", "2", "2")
+        assert world.walks() == {}
         kid = world.claim("A", "p/c", nonce="n3")
         kid.commit("completed", payload=b"new")
         assert world.inbox("p") == [b"M2 %d Ccp/c\nnew" % T0]

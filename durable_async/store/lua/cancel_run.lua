@@ -1,8 +1,8 @@
 -- Marks a run as cancelled: one that never started ends at once, another is told and ends by itself.
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys; last come the eight keys
 --   of the room of its queue (lib/room), and that queue as the last of ARGV.
--- Returns: {OK, now, waiting clients} | {DONE}: it had ended, been cancelled, or undoes what it did | {GONE}
---   | {RETRY}: the owner changed.
+-- Returns: {OK, now, waiting clients} | {DONE}: it had ended, been cancelled, undoes what it did, or the walk is void
+--   | {GONE} | {RETRY}: the owner changed.
 -- Writes: run, journal, inbox, timers, walks, blocked, the room, worker stream or queue; on an end the parent's.
 -- Repeat-safe: the same token gets the first answer.
 -- Wakes: the run; on an end its parent.
@@ -22,11 +22,14 @@ local grace_ms = ARGV[5]
 local owner = ARGV[6]
 local parent_id = ARGV[7]
 local parent_owner = ARGV[8]
+local walk = ARGV[9]
 --- @include "lib/now"
 --- @include "lib/ending"
 
 local run = read_run(run_key)
 if not run then return { STATUS.GONE } end
+-- Another worker has done this walk, or the run has begun another life since, and it was none of that.
+if walk ~= '' and not redis.call('HGET', walks_key, walk) then return { STATUS.DONE } end
 local now = now_ms(given_now)
 -- A repeat after a lost reply: the mark is this caller's own.
 if run.cancel_token == token then return { STATUS.OK, now, run.client } end

@@ -48,6 +48,7 @@ local function decide_child(family, child, found)
     return 'keep'
   end
   if found[1] then
+    redis.call('HLEN', family.walks_key)
     local n = #child.fields
     child.fields[n + 1], child.fields[n + 2] = 'gen', (tonumber(found[7]) or 1) + 1
     if found[4] then child.fields[n + 3], child.fields[n + 4] = 'kids', found[4] end
@@ -148,7 +149,11 @@ end
 local function write_family(family)
   local members, listed, kids = {}, {}, family.kids
   for _, child in ipairs(family.new) do
-    if child.is_leftover then redis.call('DEL', child.run_key) end
+    if child.is_leftover then
+      redis.call('DEL', child.run_key)
+      -- A walk that was to cancel the life before is done with.
+      redis.call('HDEL', family.walks_key, 'c' .. child.id)
+    end
     if child.fate == 'create' then
       create_run(family.now, child.run_key, child.journal_key, child.queue_key, family.timers_key, child.id,
         child.fields, child.record, child.delay, child.timeout)
