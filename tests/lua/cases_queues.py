@@ -96,7 +96,7 @@ async def cancel_in_the_room(world: World) -> None:
     await world.store.standing("c")
     world.caller.is_dry = True
     keys, parent = world.store._outside("c", Standing("ready", "", "q"))
-    world.eval("cancel_run", keys, (T0, "c", "why", "t", 50, "", *parent, "q"))
+    world.eval("cancel_run", keys, (T0, "c", "why", "t", 50, "", *parent, "", "q"))
 
 
 async def release_what_was_let_in(world: World) -> None:
