@@ -295,3 +295,61 @@ async def test_limits_that_are_damaged(world: World, value: str) -> None:
     claim(world, "a").commit("completed", slot_of="q")
     await limit(world, "1 0 0 0")
     assert await world.store.gates() == {"lq": "1 0 0 0"}
+
+
+async def test_a_copy_in_memory_is_resumed_once_it_has_entered(world: World) -> None:
+    """Let in after a wait, and read by the worker that has it in memory: its record names no entry yet."""
+    await limit(world)
+    await starts(world, "w", "a")
+    enter(world, "w")
+    copy = claim(world, "w")
+    copy.commit("park", slot_of="q")
+    world.ack(copy)
+    enter(world, "a")
+    holder = claim(world, "a")
+    await world.store.send_event("w", "e", b"", 10)
+    world.read("A")
+    assert enter(world, "w") == [Answer.STALE]
+    holder.commit("completed", slot_of="q")
+    ((id, entry),) = world.read("A")
+    assert id == "w"
+
+    def resume(*, has_entered: bool) -> Any:
+        replies: list[Any] = []
+        batch = [("w", entry, copy.epoch, copy.nonce, copy.seq)]
+        world.store.resume_runs(batch, replies.append, has_entered=has_entered)
+        return replies[0][1]
+
+    before = world.snapshot()
+    assert resume(has_entered=False) == [Answer.HELD, b"q", b"l"]
+    assert world.snapshot() == before
+    assert enter(world, "w", entry) == [Answer.OK]
+    assert resume(has_entered=True)[0] == Answer.OK
+
+
+async def test_who_goes_on_is_no_start(world: World) -> None:
+    """Also if it had to wait for its slot."""
+    await limit(world, "1 2 1000 0")
+    await starts(world, "w", "a")
+    enter(world, "w")
+    copy = claim(world, "w")
+    copy.commit("park", slot_of="q")
+    enter(world, "a")
+    await world.store.send_event("w", "e", b"", 10)
+    world.read("A")
+    assert enter(world, "w") == [Answer.STALE]
+    before = world.server.lrange(world.keys.room("q")[6], 0, -1)
+    claim(world, "a").commit("completed", slot_of="q")
+    assert list(slots(world)) == ["w"]
+    assert world.server.lrange(world.keys.room("q")[6], 0, -1) == before
+
+
+async def test_nobody_slips_in_before_those_whose_time_has_come(world: World) -> None:
+    """The timer has not fired yet, and there is room."""
+    await limit(world, "0 1 1000 0")
+    await starts(world, "a", "b", "c")
+    enter(world, "a")
+    enter(world, "b")
+    world.now += 2_000
+    assert enter(world, "c") == [Answer.STALE]
+    assert set(slots(world)) == {"a", "b"} and waiting(world) == ["c"]

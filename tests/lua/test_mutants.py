@@ -79,7 +79,6 @@ MUTANTS = [
     ("enter_queue", "  redis.call('HSET', run_key, 'entry', entry, 'waiting', '')\n", ""),
     ("release_entry", "  if slot then leave_room(", "  if false then leave_room("),
     ("release_entry", "  if slot then put_slot(", "  if false then put_slot("),
-    ("release_entry", "slot and room.stream_key or queue_key", "queue_key"),
     ("commit_run", "if room then room.leave(room, now, id, slot_key, '') end", ""),
     (
         "commit_run",

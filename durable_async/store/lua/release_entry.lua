@@ -66,7 +66,7 @@ else
   drop_entry(entry, source_key)
   put('status', 'ready')
   -- Its slot stays its own: who reads the new entry goes on where this one stopped.
-  local again = add_entry(id, 'Q', slot and room.stream_key or queue_key)
+  local again = add_entry(id, 'Q', queue_key)
   put('entry', again)
   if slot then put_slot(room, id, f[5] or '', again) end
 end
