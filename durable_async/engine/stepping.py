@@ -48,7 +48,7 @@ class Steps:
     __slots__ = ("_live", "_run", "aborts", "launches")
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self._run: Run = run
         self._live: dict[str, _Live] = {}
         self.launches: list[StepCall] = []
         self.aborts: list[StepCall] = []
