@@ -138,14 +138,14 @@ def arm(worker: Any, die_at: int, after_reply: bool) -> None:
     calls = 0
 
     def lethal(original: Any) -> Any:
-        def call(*args: Any) -> None:
+        def call(*args: Any, **options: Any) -> None:
             nonlocal calls
             calls += 1
             if calls == die_at and not after_reply:
                 os.kill(os.getpid(), signal.SIGKILL)
             if calls == die_at:
                 args = (*args[:-1], lambda reply: os.kill(os.getpid(), signal.SIGKILL))
-            original(*args)
+            original(*args, **options)
 
         return call
 
