@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
+import pytest
+
 import durable_async.client.listener
 import durable_async.client.session
 import durable_async.worker.worker
@@ -34,6 +36,11 @@ from durable_async.store.transport import open_transport
 from .book import Book
 
 STRIKES = ("crash-before", "crash-after", "lose-request", "lose-reply")
+FEW_STRIKES = (
+    "crash-after",
+    *(pytest.param(strike, marks=pytest.mark.long) for strike in STRIKES if strike != "crash-after"),
+)
+"""For what rests on the same transitions: all four in the long run, one of them each time."""
 BY_THE_CLOCK = frozenset(
     {
         "poll_due", "poll_schedules", "purge_index", "HGETALL", "XINFO", "XPENDING", "XREADGROUP", "INFO", "CONFIG",

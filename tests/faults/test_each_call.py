@@ -23,7 +23,7 @@ from . import flows
 from .book import Book
 from .conftest import Report
 from .invariants import check_invariants, figures_of
-from .rig import LEASE_S, Plan, StruckWorker, stalls, wired
+from .rig import FEW_STRIKES, LEASE_S, STRIKES, Plan, StruckWorker, stalls, wired
 
 AT_ONCE = 16
 PATIENCE_S = 25.0
@@ -152,6 +152,12 @@ async def cancelled_tree(case: Case, durable: Durable, ledger: str) -> None:
     await case.until(lambda: not case.look().active(), "the whole tree has ended")
 
 
+CASES: list[Any] = [(strike, scenario) for strike in STRIKES for scenario in (two_levels, cancelled_tree)]
+for scenario in (several_lives, taken_up_again):
+    CASES += [pytest.param(strike.values[0], scenario, marks=strike.marks) for strike in FEW_STRIKES[1:]]
+    CASES.append((FEW_STRIKES[0], scenario))
+
+
 @pytest.fixture
 def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(shared_server.url) as connection, wired():
@@ -159,10 +165,7 @@ def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "scenario", [two_levels, several_lives, taken_up_again, cancelled_tree], ids=lambda s: s.__name__
-)
-@pytest.mark.parametrize("strike", ["crash-before", "crash-after", "lose-request", "lose-reply"])
+@pytest.mark.parametrize(("strike", "scenario"), CASES, ids=lambda part: getattr(part, "__name__", part))
 async def test_d02_d23_every_call(
     strike: str,
     scenario: Scenario,

@@ -11,7 +11,7 @@ from durable_async import Durable, RunCancelled
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_branches as flows
-from .rig import STRIKES
+from .rig import FEW_STRIKES
 from .sweep import OwnCase, sweep
 from .test_each_call import Case, Scenario, raw
 
@@ -60,7 +60,7 @@ async def is_cancelled(case: Case, durable: Durable, ledger: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", [to_the_end, is_cancelled], ids=lambda s: s.__name__)
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_p_every_call(
     strike: str,
     scenario: Scenario,

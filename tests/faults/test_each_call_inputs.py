@@ -16,7 +16,7 @@ from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_inputs as flows
 from .book import Book
-from .rig import STRIKES, Plan, current, until_struck_dead
+from .rig import FEW_STRIKES, Plan, current, until_struck_dead
 from .test_each_call import AT_ONCE, Case, _work_off, raw
 
 __all__ = ["raw"]
@@ -57,7 +57,7 @@ async def scenario(case: Case, durable: Durable, ledger: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_w10_every_call_of_a_worker(
     strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
 ) -> None:
@@ -82,7 +82,7 @@ async def test_w10_every_call_of_a_worker(
 
 # A client that died in the middle closes nothing: its connections are collected, with warnings, before this test ends.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_w10_every_call_of_a_client_that_answers(
     strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str
 ) -> None:

@@ -12,7 +12,7 @@ from durable_async import Durable
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_once as flows
-from .rig import STRIKES
+from .rig import FEW_STRIKES
 from .sweep import OwnCase, sweep
 from .test_each_call import Case, raw
 
@@ -43,7 +43,7 @@ async def buys(case: Case, durable: Durable, ledger: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_s06_every_call(
     strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
 ) -> None:

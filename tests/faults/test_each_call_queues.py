@@ -15,7 +15,7 @@ from durable_async import Durable
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_queues as flows
-from .rig import STRIKES
+from .rig import FEW_STRIKES
 from .sweep import OwnCase, sweep
 from .test_each_call import Case, raw
 
@@ -63,7 +63,7 @@ async def ended_from_outside(case: Case, durable: Durable, ledger: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", [one_place, ended_from_outside], ids=lambda s: s.__name__)
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_v06_v07_every_call(
     strike: str, scenario: object, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from durable_async.workflow.schedules import tick_text
 
 from . import flows
 from .book import Book
-from .rig import Plan, wired
+from .rig import FEW_STRIKES, Plan, wired
 from .test_each_call import AT_ONCE, Case, _work_off
 
 WEEK_MS = 7 * 86_400_000
@@ -76,7 +76,7 @@ def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strike", ["crash-before", "crash-after", "lose-request", "lose-reply"])
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_v08_every_call(
     strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
 ) -> None:

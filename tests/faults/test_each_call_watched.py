@@ -16,7 +16,7 @@ from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows
 from .book import Book
-from .rig import STRIKES, Plan, current, until_struck_dead
+from .rig import FEW_STRIKES, Plan, current, until_struck_dead
 from .test_each_call import AT_ONCE, Case, _work_off, raw
 
 __all__ = ["raw"]
@@ -49,7 +49,7 @@ async def scenario(case: Case, durable: Durable, ledger: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_every_call_of_a_worker(
     strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
 ) -> None:
@@ -72,7 +72,7 @@ async def test_every_call_of_a_worker(
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("strike", STRIKES)
+@pytest.mark.parametrize("strike", FEW_STRIKES)
 async def test_every_call_of_a_watcher(
     strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
 ) -> None:
