@@ -203,6 +203,9 @@ class TestTakenUpAgain:
                 await world.result(handle)
             world.ledger.note("mended bad")
             again = await world.durable.retry("r")
+            # The child is of another life, too: what is sent to the one that is being cancelled goes down with it.
+            kid = world.keys.run("r/kid")
+            await world.until(lambda: world.raw.hget(kid, "gen") == "2", "the child lives again")
             await world.until_status("r/kid", "waiting")
             await world.durable.send_event("r/kid", "end", "ended")
             assert await world.result(again) == ["good", "bad", "ended"]
