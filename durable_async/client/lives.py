@@ -12,7 +12,7 @@ from durable_async.client.handle import Handle
 from durable_async.client.reading import public_status
 from durable_async.engine.children import child_id
 from durable_async.engine.records import Kind, parse_message, parse_record
-from durable_async.engine.reviving import forked, surviving
+from durable_async.engine.reviving import forked, step_of, surviving
 from durable_async.errors import RunNotFound, RunNotWaiting
 from durable_async.store.commands import NewRun
 
@@ -148,7 +148,7 @@ def _cut(id: str, lines: Sequence[bytes], from_step: str | int) -> int:
     names: list[str] = []
     for at, line in enumerate(lines):
         if line[:1] == b"R" and (values := parse_record(line))[0] in STEP_KINDS:
-            identity = values[2].removeprefix("step:")
+            identity = step_of(values).removeprefix("step:")
             if from_step in (identity, identity.removesuffix("#1")):
                 return _before_end(lines, at)
             names.append(identity.removesuffix("#1"))

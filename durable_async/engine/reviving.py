@@ -146,7 +146,7 @@ class _Trial:
         if raw[:1] != b"R" or not self._steps:
             return False
         values = parse_record(raw)
-        return values[0] in OF_STEPS and values[2] in self._steps
+        return values[0] in OF_STEPS and step_of(values) in self._steps
 
     def _fits(self, raw: bytes) -> bool:
         run = self._run
@@ -170,7 +170,7 @@ class _Trial:
 
     def _fits_step(self, values: list[Any]) -> bool:
         run, identity = self._run, values[2]
-        name = identity.rpartition("#")[0]
+        name = step_of(values).rpartition("#")[0]
         if name in self._shared:
             return False
         if run.steps.knows(identity) or identity in run.expected:
@@ -178,6 +178,11 @@ class _Trial:
         if values[0] == Kind.STEP:
             self.shifted.add(name)
         return False
+
+
+def step_of(values: list[Any]) -> str:
+    """The identity of the step that a record is of."""
+    return str(values[3] if values[0] == Kind.LAUNCH else values[2])
 
 
 def revive(run: Run, gone: Sequence[int]) -> None:

@@ -297,3 +297,17 @@ async def waits_too_long(given: dict[str, Any]) -> Any:
         return await wait_for_event("go")
     finally:
         await mark(given["ledger"], "cleanup")
+
+
+@step(at_most_once=True)
+async def fragile_once(given: dict[str, Any], name: str) -> str:
+    note(given["ledger"], f"once {name}")
+    if f"mended {name}" not in Ledger(given["ledger"]).lines():
+        raise ConnectionError(name)
+    return name
+
+
+@workflow
+async def fails_at_most_once(given: dict[str, Any]) -> str:
+    await mark(given["ledger"], "before")
+    return await fragile_once(given, "it")

@@ -17,7 +17,7 @@ from durable_async import (
 )
 
 from . import flows_generations as flows
-from .harness import World
+from .harness import IS_CROWD, World
 
 FLOWS = [flows]
 
@@ -253,6 +253,19 @@ class TestTakenUpAgain:
             await world.durable.send_event("r", "go", 5)
             assert await world.result(again) == 5
         world.assert_ran("once")
+
+    async def test_a_step_that_runs_at_most_once_is_launched_again_by_a_person(self, world: World) -> None:
+        async with world.workers():
+            await self.failed(world, flows.fails_at_most_once)
+            world.ledger.note("mended it")
+            again = await world.durable.retry("r")
+            if IS_CROWD:
+                assert (await world.outcome(again)).status in (Status.COMPLETED, Status.FAILED)
+                return
+            assert await world.result(again) == "it"
+            with pytest.raises(ValueError, match="it has mark, fragile_once"):
+                await world.durable.fork("r", from_step="nothing")
+        world.assert_ran("before")
 
     async def test_the_parent_is_not_told_again(self, world: World) -> None:
         async with world.workers():
