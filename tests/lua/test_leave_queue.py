@@ -35,7 +35,19 @@ async def test_records_deleted_by_hand_hold_nobody_up(world: World) -> None:
     assert await world.store.leave_queue("c", "", "q")
     assert list(slots(world)) == ["b"] and waiting(world) == []
     before = world.snapshot()
-    assert await world.store.leave_queue("c", "", "q")
+    assert not await world.store.leave_queue("c", "", "q")
+    assert world.snapshot() == before
+
+
+async def test_a_run_that_has_given_back_its_place_since_the_look_is_no_damage(world: World) -> None:
+    await limit(world)
+    await starts(world, "a")
+    enter(world, "a")
+    claim(world, "a")
+    world.server.hset(world.keys.run("a"), mapping={"status": "parked", "entry": ""})
+    world.server.hdel(world.keys.room("q")[4], "a")
+    before = world.snapshot()
+    assert not await world.store.leave_queue("a", "", "q")
     assert world.snapshot() == before
 
 
