@@ -241,8 +241,8 @@ class StructureCalls(StoreBase):
         # An entry is named by the script that adds it: one that no record names will never be named.
         dead = [(n, id) for (n, id), (entry,) in zip(entries, rows, strict=True) if text_of(entry) != f"Q{n}"]
         for entry_id, id in dead if may_fix else ():
-            keys = (self.keys.run(id), key, key, self.keys.timers)
-            await self._call("release_entry", keys, (self.given_now, id, f"Q{entry_id}", "", 0, "", ""))
+            keys = (self.keys.run(id), key, key, self.keys.timers, *self.keys.room(queue_of(lane)))
+            await self._call("release_entry", keys, (self.given_now, id, f"Q{entry_id}", "", 0, "", "", queue_of(lane)))
         return (entries[-1][0] if len(entries) == count else ""), len(dead)
 
     async def mended(self) -> dict[str, int]:

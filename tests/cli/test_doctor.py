@@ -66,7 +66,7 @@ def test_damage_is_said_and_mended(project: Project, raw: redis.Redis, keys: Key
     ):
         assert line in said, done.out
     fixed = project.run("doctor", "--fix", "--json")
-    assert fixed.code == 1
+    assert fixed.code == 1, fixed.err
     report = fixed.json[0]
     assert {each["id"]: each["mended"] for each in report["damage"] if each["kind"] != "outcome_gone"} == dict.fromkeys(
         ("a", "b", "nobody", "c", "d", "gone"), True

@@ -134,7 +134,7 @@ def test_another_try_and_a_fork(project: Project, worker: Process) -> None:
     forked = project.run("fork", "x", "--from-step", "decline").out.strip()
     wait_until(lambda: project.status(forked) == "failed", "so does its fork")
     no_step = project.run("fork", "x", "--from-step", "nothing")
-    assert no_step.code == 1 and "no step 'nothing'; it has decline" in no_step.err
+    assert no_step.code == 2 and "no step 'nothing'; it has decline" in no_step.err
     project.start("waiting", "--id", "w")
     wait_until(lambda: project.status("w") == "waiting", "it waits")
     refused = project.run("retry", "w")
