@@ -109,13 +109,13 @@ def take_over(run: Run, journal: Sequence[bytes]) -> int:
         values = parse_record(journal[at])
         kind, at_ms = values[0], values[1]
         if kind == Kind.PAST:
-            run.pasts.append(Past(at_ms, values[3], values[4], values[5]))
+            run.pasts += (Past(at_ms, values[3], values[4], values[5]),)
         elif kind != Kind.CARRY:
             break
         elif values[3] == "undone":
             run.children.undone.add(values[4])
         elif values[3] == "context":
-            run.context[values[4]] = values[5]
+            run.context = {**run.context, values[4]: values[5]}
         else:
             run.events.put(values[4], values[5])
         run.grown(journal[at])

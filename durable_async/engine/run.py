@@ -49,6 +49,12 @@ EFFECTS_PER_COMMIT = 64
 """Children created or cancelled by one commit at most: a script's work is bounded, the rest goes with the next."""
 
 
+NO_CONTEXT: dict[str, bytes] = {}
+"""Of most runs: never written to. A parked run is to be small."""
+NOTHING: dict[str, Entry] = {}
+"""What is expected while nothing is replayed: never written to."""
+
+
 class Run:
     """One run of a workflow, resident in memory."""
 
@@ -105,7 +111,7 @@ class Run:
         self._questions: Questions | None = None
         self.events = Mailbox()
         self.steps = Steps(self)
-        self.context: dict[str, bytes] = {}
+        self.context = NO_CONTEXT
         self.context_dirty = False
         self.progress: bytes | None = None
         """What `progress` said last and the record does not hold yet."""
@@ -120,13 +126,13 @@ class Run:
         self.renewal: Renewal | None = None
         """Set with an outcome that is no end: another life of this run begins."""
         self.continuation: bytes | None = None
-        self.pasts: list[Past] = []
+        self.pasts: tuple[Past, ...] = ()
         self.start_line = b""
         self.position = 0
         self.journal_entries = 0
         self.journal_bytes = 0
         self._list: list[Entry] = []
-        self.expected: dict[str, Entry] = {}
+        self.expected = NOTHING
         self._replaying = False
         self.is_ending = False
         self.overrun = ""
@@ -144,6 +150,8 @@ class Run:
     def begin(self, start: bytes, *, has_past: bool, position: int = 1) -> None:
         """Starts the body from the first line of its journal; `has_past` if `replay` follows, from this line on."""
         self._replaying = has_past
+        if has_past:
+            self.expected = {}
         self.position = position
         self.grown(start)
         if self.spec.retry is not None:
@@ -350,7 +358,7 @@ class Run:
         for entry in self.expected.values():
             self.grown(entry.value)
             self._list.append(entry)
-        self.expected.clear()
+        self.expected = NOTHING
         self.steps.replayed()
 
     # ------------------------------------------------------------------ turns

@@ -23,7 +23,7 @@ def put_context(key: str, value: Any) -> None:
     data = run.codec.encode(value, limit=run.limits.payload, what=f"context[{key!r}]")
     name = f"context:{key}"
     identity = f"{name}#{run.count(name)}"
-    run.context[key] = data
+    run.context = {**run.context, key: data}
     run.context_dirty = True
     run.issue(identity, Entry("R", record(Kind.CONTEXT, run.now_ms, identity, key, data)))
 
