@@ -13,7 +13,6 @@ from typing import Any
 from durable_async.codec.flat import pack_flat
 from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
-from durable_async.store.keys import queue_of
 from durable_async.store.lives import LifeCalls
 from durable_async.store.outside import OutsideCalls
 from durable_async.store.queueing import QueueCalls
@@ -149,27 +148,6 @@ class Store(OutsideCalls, LifeCalls, QueueCalls, UpkeepCalls, WatchCalls, Blocke
     def source_key(self, entry: str, worker: str, queue: str) -> str:
         """The stream an entry is in, by its letter."""
         return self.keys.worker(worker) if entry[0] == "W" else self.keys.queue(queue)
-
-    async def release_entry(
-        self,
-        id: str,
-        source_key: str,
-        queue: str,
-        entry: str,
-        *,
-        epoch: int | None = None,
-        delay_ms: int = 0,
-        waiting: str = "",
-        is_crash: bool = False,
-    ) -> bool:
-        """Puts an entry back for any worker; garbage is acked. True if the run is ready again."""
-        k = self.keys
-        name = queue_of(queue)
-        keys = [k.run(id), source_key, k.queue(queue), k.timers, *k.room(name)]
-        fence = "" if epoch is None else epoch
-        args = (self.given_now, id, entry, fence, delay_ms, waiting, "1" if is_crash else "", name)
-        reply = await self._call("release_entry", keys, args)
-        return bool(reply[0] == Answer.OK)
 
     def ack_entries(self, stream_key: str, entry_ids: Sequence[str], on_reply: Reply) -> None:
         """Acks and deletes entries that a script has found settled, at most 1,000."""

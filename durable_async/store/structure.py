@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from durable_async.store.base import StoreBase, is_text, pairs_of, text_of
+from durable_async.store.base import is_text, pairs_of, text_of
+from durable_async.store.entries import EntryCalls
 from durable_async.store.gather import gather_calls
 from durable_async.store.keys import queue_of
 from durable_async.store.scripts import SCRIPTS
@@ -105,7 +106,7 @@ Untold = Callable[[Sequence[bytes], str], bool]
 """Whether a journal does not hold the end of this child's current life. Journals are not the store's to read."""
 
 
-class StructureCalls(StoreBase):
+class StructureCalls(EntryCalls):
     """The looks and the repairs."""
 
     async def take_sweep(self, pause_ms: int, runs: int, others: int) -> Sweep | None:
@@ -241,8 +242,7 @@ class StructureCalls(StoreBase):
         # An entry is named by the script that adds it: one that no record names will never be named.
         dead = [(n, id) for (n, id), (entry,) in zip(entries, rows, strict=True) if text_of(entry) != f"Q{n}"]
         for entry_id, id in dead if may_fix else ():
-            keys = (self.keys.run(id), key, key, self.keys.timers, *self.keys.room(queue_of(lane)))
-            await self._call("release_entry", keys, (self.given_now, id, f"Q{entry_id}", "", 0, "", "", queue_of(lane)))
+            await self.release_entry(id, key, lane, f"Q{entry_id}")
         return (entries[-1][0] if len(entries) == count else ""), len(dead)
 
     async def mended(self) -> dict[str, int]:
