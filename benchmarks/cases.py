@@ -1,114 +1,65 @@
-"""One function per case; each returns the figures of its JSON line."""
+"""The cases: what is asked of every system that offers them, in which units, and how much of it."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-from collections.abc import Awaitable, Callable
-from time import perf_counter
-from typing import Any
-
-from benchmarks import flows
-from benchmarks.rig import Rig, peak_kib, rss_kib
-from durable_async import Workflow
-
-Case = Callable[[Rig, argparse.Namespace], Awaitable[dict[str, Any]]]
+from dataclasses import dataclass
 
 
-async def _many(rig: Rig, workflow: Workflow[Any, Any], n: int, in_flight: int) -> float:
-    """Runs `n` runs, so many at once; seconds from the first start to the last result."""
-    numbers = iter(range(n))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One question."""
 
-    async def lane() -> None:
-        for i in numbers:
-            handle = await rig.durable.start(workflow, i)
-            await handle.result()
-
-    started = perf_counter()
-    await asyncio.gather(*(lane() for _ in range(in_flight)))
-    return perf_counter() - started
-
-
-def _throughput(workflow: Workflow[Any, Any], per_run: int) -> Case:
-    async def case(rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
-        await _many(rig, workflow, min(500, options.n), options.in_flight)
-        before = rig.cpu_s()
-        seconds = await _many(rig, workflow, options.n, options.in_flight)
-        after = rig.cpu_s()
-        cpu = {name: round((after[name] - before[name]) / options.n * 1e6, 1) for name in after}
-        return {"rate": round(options.n * per_run / seconds, 1), "cpu_us": cpu}
-
-    return case
+    title: str
+    figure: str
+    """Which of the figures is the answer."""
+    unit: str
+    is_more_better: bool = True
+    n: int
+    """Of a full report, for the fastest systems; others are asked for fewer, so that each takes a few seconds."""
+    quick_n: int
+    in_flight: int = 500
+    needs_fresh: bool = False
+    """Whether it is to find an empty store and an idle worker: what is left by other cases would show."""
 
 
-def _latency(workflow: Workflow[Any, Any]) -> Case:
-    async def case(rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
-        times = []
-        for i in range(options.n + 50):
-            started = perf_counter()
-            handle = await rig.durable.start(workflow, i)
-            await handle.result()
-            times.append((perf_counter() - started) * 1000)
-        times = sorted(times[50:])
-        return {"p50_ms": round(times[len(times) // 2], 3), "p99_ms": round(times[len(times) * 99 // 100], 3)}
-
-    return case
-
-
-def _fanout(workflow: Workflow[int, int]) -> Case:
-    async def case(rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
-        await (await rig.durable.start(workflow, 100)).result()
-        before, idle_kib = rig.cpu_s(), rss_kib(rig.worker_pid)
-        idle_server_kib = rss_kib(rig.server.pid)
-        started = perf_counter()
-        await (await rig.durable.start(workflow, options.n)).result()
-        seconds = perf_counter() - started
-        after = rig.cpu_s()
-        cpu = {name: round((after[name] - before[name]) / options.n * 1e6, 1) for name in after}
-        return {
-            "seconds": round(seconds, 4),
-            "cpu_us": cpu,
-            "worker_peak_mib": round((peak_kib(rig.worker_pid) - idle_kib) / 1024, 1),
-            "server_peak_mib": round((peak_kib(rig.server.pid) - idle_server_kib) / 1024, 1),
-        }
-
-    return case
-
-
-async def _parked(rig: Rig, options: argparse.Namespace) -> dict[str, Any]:
-    await _park(rig, 1_000, 0)
-    before = (rss_kib(rig.worker_pid), int((await rig.server_info())["used_memory"]))
-    await _park(rig, options.n, 1_000)
-    after = (rss_kib(rig.worker_pid), int((await rig.server_info())["used_memory"]))
-    return {
-        "worker_kib": round((after[0] - before[0]) / options.n, 3),
-        "server_kib": round((after[1] - before[1]) / 1024 / options.n, 3),
-    }
-
-
-async def _park(rig: Rig, n: int, first: int) -> None:
-    numbers = iter(range(first, first + n))
-
-    async def lane() -> None:
-        for i in numbers:
-            await rig.durable.start(flows.parked, i, id=f"parked-{i:08d}")
-
-    await asyncio.gather(*(lane() for _ in range(50)))
-    store = rig.durable._session.store
-    for i in range(first, first + n):
-        key = store.keys.run(f"parked-{i:08d}")
-        while await store.caller.call(("HGET", key, "status")) != b"parked":
-            await asyncio.sleep(0.05)
-
-
-CASES: dict[str, tuple[Case, int]] = {
-    "noop": (_throughput(flows.noop, 1), 20_000),
-    "steps10": (_throughput(flows.steps10, 10), 3_000),
-    "call_child": (_throughput(flows.parent, 1), 8_000),
-    "latency": (_latency(flows.noop), 2_000),
-    "child_latency": (_latency(flows.parent), 1_000),
-    "fanout": (_fanout(flows.fanout), 1_000),
-    "map": (_fanout(flows.mapped), 10_000),
-    "parked": (_parked, 10_000),
-}
-"""By name: the case, and its usual n."""
+CASES: dict[str, Case] = {
+    "noop": Case(title="one step", figure="rate", unit="runs/s", n=10_000, quick_n=3_000),
+    "steps10": Case(title="ten steps in a row", figure="rate", unit="runs/s", n=1_500, quick_n=500),
+    "call_child": Case(title="one child", figure="rate", unit="parents/s", n=4_000, quick_n=1_500),
+    "fanout": Case(
+        title="1,000 children at once", figure="seconds", unit="s", is_more_better=False, n=1_000, quick_n=1_000
+    ),
+    "map": Case(
+        title="10,000 children by map", figure="seconds", unit="s", is_more_better=False, n=10_000, quick_n=2_000
+    ),
+    "mixed": Case(title="a mixture", figure="rate", unit="runs/s", n=4_000, quick_n=1_000),
+    "latency": Case(
+        title="start to result, one at a time", figure="p50_ms", unit="ms", is_more_better=False, n=500, quick_n=150
+    ),
+    "child_latency": Case(
+        title="the same with a child", figure="p50_ms", unit="ms", is_more_better=False, n=300, quick_n=100
+    ),
+    "start_only": Case(title="starts", figure="rate", unit="starts/s", n=10_000, quick_n=3_000),
+    "events": Case(title="events into waiting runs", figure="rate", unit="events/s", n=10_000, quick_n=3_000),
+    "woken": Case(
+        title="10,000 parked runs, each woken by an event", figure="seconds", unit="s", is_more_better=False,
+        n=10_000, quick_n=2_000,
+    ),
+    "parked": Case(
+        title="memory of a parked run in the worker", figure="worker_kib", unit="KiB", is_more_better=False,
+        n=10_000, quick_n=2_000, needs_fresh=True,
+    ),
+    "timers": Case(
+        title="10,000 timers: how late", figure="p50_ms", unit="ms", is_more_better=False, n=10_000, quick_n=2_000,
+        needs_fresh=True,
+    ),
+    "replay": Case(
+        title="a journal of 5,000 steps read by another worker", figure="replay_ms", unit="ms", is_more_better=False,
+        n=5_000, quick_n=2_000, in_flight=1, needs_fresh=True,
+    ),
+    "recover": Case(
+        title="kill -9 of the worker to the last result", figure="seconds", unit="s", is_more_better=False,
+        n=100, quick_n=100, needs_fresh=True,
+    ),
+}  # fmt: skip
+"""By name."""

@@ -1,8 +1,12 @@
-"""The workflows that are measured: the least each case can be."""
+"""Our workflows, as `benchmarks.systems.FLOWS` describes them."""
 
 from __future__ import annotations
 
-from durable_async import call_workflow, map_workflow, step, wait_for_event, workflow
+import asyncio
+from datetime import UTC, datetime
+
+from benchmarks.bell import ring
+from durable_async import call_workflow, map_workflow, sleep_until, step, wait_for_event, workflow
 
 
 @step
@@ -11,45 +15,73 @@ async def work(n: int) -> int:
     return n
 
 
+@step
+async def slow(n: int) -> int:
+    await asyncio.sleep(0.05)
+    return n
+
+
+@step
+async def woke(due: int) -> None:
+    ring(due)
+
+
 @workflow
 async def noop(n: int) -> int:
-    """One step."""
     return await work(n)
 
 
 @workflow
 async def steps10(n: int) -> int:
-    """Ten steps, one after the other."""
     for _ in range(10):
         n = await work(n)
     return n
 
 
 @workflow
+async def slow10(n: int) -> int:
+    for _ in range(10):
+        n = await slow(n)
+    return n
+
+
+@workflow
 async def parent(n: int) -> int:
-    """One child of one step."""
     return await call_workflow(noop, n)
 
 
 @workflow
 async def fanout(n: int) -> int:
-    """`n` children at once."""
-    import asyncio
-
     return len(await asyncio.gather(*(call_workflow(noop, i) for i in range(n))))
 
 
 @workflow
 async def mapped(n: int) -> int:
-    """The same through `map_workflow`."""
     return len(await map_workflow(noop, range(n)))
 
 
 @workflow
-async def parked(n: int) -> int:
-    """Waits for an event that does not come."""
-    await wait_for_event("never")
+async def wait(n: int) -> int:
+    for _ in range(n):
+        await wait_for_event("go")
     return n
 
 
-ALL = [noop, steps10, parent, fanout, mapped, parked]
+@workflow
+async def timer(due: int) -> int:
+    await sleep_until(datetime.fromtimestamp(due / 1000, UTC))
+    await woke(due)
+    return due
+
+
+@workflow
+async def long(n: int) -> int:
+    for i in range(n):
+        await work(i)
+    await wait_for_event("go")
+    await work(n)
+    return n
+
+
+ALL = [noop, steps10, slow10, parent, fanout, mapped, wait, timer, long]
+BY_NAME = {each.name: each for each in ALL}

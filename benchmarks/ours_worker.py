@@ -1,8 +1,9 @@
-"""The worker process of a benchmark: `python -m benchmarks.worker URL CONCURRENCY [uvloop]`."""
+"""Our worker process: `python -m benchmarks.ours_worker URL CONCURRENCY [uvloop]`. SIGTERM drains it."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 
 from benchmarks import flows
@@ -11,11 +12,13 @@ from durable_async.worker.collector import calm_collector
 
 
 async def main(url: str, concurrency: int) -> None:
+    left = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, left.set)
     durable = Durable(url, workflows=flows.ALL)
     async with durable.worker(concurrency=concurrency, max_resident=100_000):
         calm_collector()  # as `durable worker` does
         print("ready", flush=True)
-        await asyncio.Event().wait()
+        await left.wait()
 
 
 if __name__ == "__main__":
