@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "workers": "queue_commands",
     "schedules": "schedule_command",
     "doctor": "doctor_command",
+    "purge": "purge_command",
     "server": "server_command",
     "demo": "demo_command",
 }

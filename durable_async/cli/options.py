@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from durable_async.checking import check_queue, check_run_id
+from durable_async.checking import MAX_DURATION_MS, check_queue, check_run_id
 from durable_async.errors import DurableError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -37,6 +37,24 @@ class Seconds(_Type):
         if not math.isfinite(number) or number < 0 or (self._is_positive and number == 0):
             self.fail(f"{value!r} is not a number of seconds {'above' if self._is_positive else 'from'} 0", param, ctx)
         return number
+
+
+class Age(_Type):
+    """How long ago: seconds, or a number with ``s``, ``m``, ``h`` or ``d`` behind it."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In seconds; refuses what is no such number, and more than a hundred years."""
+        text = str(value)
+        unit = _UNITS.get(text[-1:])
+        number: float = Seconds().convert(text[:-1] if unit else text, param, ctx) * (unit or 1)
+        if number > MAX_DURATION_MS // 1000:
+            self.fail(f"{value!r} is more than 100 years", param, ctx)
+        return number
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class QueueNames(_Type):
