@@ -263,15 +263,14 @@ class Run:
 
     def step_returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:
         """A step attempt returned. Ignored if the body has given the step up."""
-        if self.steps.is_current(call):
-            self._pass_timers(now_ms)
+        # A timer that was due by then may be what gives the step up.
+        if self.steps.is_current(call) and (not self._pass_timers(now_ms) or self.steps.is_current(call)):
             self.steps.returned(call, value, now_ms, duration_ms)
             self.loop.run_ready()
 
     def step_failed(self, call: StepCall, error: BaseException, now_ms: int, duration_ms: int, spread: float) -> None:
         """A step attempt raised; `spread` is a random number in 0..1 for the jitter of its back-off."""
-        if self.steps.is_current(call):
-            self._pass_timers(now_ms)
+        if self.steps.is_current(call) and (not self._pass_timers(now_ms) or self.steps.is_current(call)):
             self.steps.failed(call, error, now_ms, duration_ms, spread)
             self.loop.run_ready()
 
@@ -279,14 +278,17 @@ class Run:
         """Lets time pass, if a timer is due by then."""
         self._pass_timers(now_ms)
 
-    def _pass_timers(self, now_ms: int) -> None:
+    def _pass_timers(self, now_ms: int) -> bool:
+        """Fires what was due by then; whether anything was."""
         if self.loop.next_due() is None:
-            return
+            return False
         # Time moves only through what is journaled: a record of its own, if timers fire because of it.
         due_ms = self.next_due_ms()
         if due_ms is not None and due_ms <= now_ms and self.outcome is None:
             self.append(record(Kind.TICK, now_ms, ""))
             self.advance(now_ms)
+            return True
+        return False
 
     def advance(self, time_ms: int) -> None:
         """Moves durable time, firing what is due by then; only through what is journaled."""
