@@ -1,0 +1,89 @@
+"""F4, P14, P15: random programs under random strikes come to what plain asyncio says that they come to.
+
+A failure shows the programs and the schedule; `python -m models.programs` runs them again (see there).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from faults.book import Book
+from faults.rig import wired
+
+from durable_async.server.ephemeral import EphemeralServer
+
+from .programs import make
+from .programs_rig import Loaded, ProgramCase, Schedule, draw, in_turn, load
+
+TOGETHER = 6
+"""Programs of one case."""
+AT_ONCE = 6
+"""Cases at the same time."""
+
+
+@pytest.fixture
+def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(shared_server.url) as connection, wired():
+        yield connection
+
+
+class Campaign:
+    """Many cases on one server."""
+
+    def __init__(self, server: EphemeralServer, raw: redis.Redis, namespace: str, folder: Path) -> None:
+        self.server, self.raw, self.namespace, self.folder = server, raw, namespace, folder
+        self.cases: list[ProgramCase] = []
+        self.problems: list[str] = []
+
+    async def case(self, loaded: list[Loaded], schedule: Schedule) -> ProgramCase:
+        """One of them, to its end."""
+        name = str(len(self.cases))
+        book = Book(self.folder / f"ledger{name}")
+        case = ProgramCase(self.server.url, self.raw, f"{self.namespace}-{name}", book, loaded, schedule)
+        self.cases.append(case)
+        try:
+            await case.run()
+        except AssertionError as error:
+            self.problems.append(str(error))
+        return case
+
+    async def under_strikes(self, loaded: list[Loaded], schedules: int) -> None:
+        """Some programs without strikes, in memory and by replay, and then under so many schedules."""
+        first = loaded[0].program.seed
+        case = await self.case(loaded, Schedule())
+        await self.case(loaded, Schedule(is_resident=False))
+        for n in range(schedules):
+            await self.case(loaded, draw(1000 * first + n, case.calls))
+
+    def random(self, first: int, count: int, schedules: int) -> None:
+        """So many programs, each under so many schedules; checks that the strikes met something."""
+        groups = [
+            [load(make(seed)) for seed in range(at, at + TOGETHER)] for at in range(first, first + count, TOGETHER)
+        ]
+        asyncio.run(in_turn([partial(self.under_strikes, loaded, schedules) for loaded in groups], AT_ONCE))
+        assert not self.problems, f"{len(self.problems)} of {len(self.cases)} cases\n" + "\n\n".join(self.problems)
+        struck = Counter(name for case in self.cases for name in case.struck)
+        assert struck["commit_run"] and struck["claim_runs"], struck
+
+
+@pytest.fixture
+def campaign(shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path) -> Campaign:
+    return Campaign(shared_server, raw, namespace, tmp_path)
+
+
+@pytest.mark.slow
+def test_f4_random_programs_come_to_what_plain_asyncio_says(campaign: Campaign) -> None:
+    campaign.random(0, 90, 4)
+
+
+@pytest.mark.long
+def test_f4_many_random_programs(campaign: Campaign) -> None:
+    first = int(os.environ.get("DURABLE_PROGRAMS_FIRST", "1000"))
+    campaign.random(first, int(os.environ.get("DURABLE_PROGRAMS_COUNT", "600")), 12)
