@@ -10,14 +10,18 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter, time
 from typing import Any
 
-from benchmarks.processes import cpu_s, peak_kib, rss_kib
+from benchmarks.processes import cpu_s, forget_peak, peak_kib, rss_kib
 from benchmarks.systems import Figures, System
 
 Driver = Callable[[System, int, int], Awaitable[Figures]]
 
-WARM_UP = 300
 _numbers = iter(range(1, 1 << 40))
 """Arguments of runs: each once per process, so that no bell is mistaken for an earlier one."""
+
+
+def warm_up(n: int) -> int:
+    """How many before those that count."""
+    return max(1, min(300, n // 5))
 
 
 class Meter:
@@ -62,7 +66,7 @@ def throughput(flow: str) -> Driver:
     """Many runs at once, each awaited by who started it."""
 
     async def drive(system: System, n: int, in_flight: int) -> Figures:
-        await lanes(min(n, WARM_UP), in_flight, lambda: one(system, flow))
+        await lanes(warm_up(n), in_flight, lambda: one(system, flow))
         meter = Meter(system)
         await lanes(n, in_flight, lambda: one(system, flow))
         return meter.figures(n)
@@ -76,10 +80,10 @@ def latency(flow: str) -> Driver:
     async def drive(system: System, n: int, in_flight: int) -> Figures:
         del in_flight
         times = []
-        for i in range(n + 20):
+        for i in range(n + warm_up(n)):
             started = perf_counter()
             await one(system, flow)
-            if i >= 20:
+            if i >= warm_up(n):
                 times.append((perf_counter() - started) * 1000)
         return quantiles(times)
 
@@ -103,6 +107,8 @@ def fan_out(flow: str) -> Driver:
         await system.result(await system.start_run(flow, min(n, 100)))
         pids = {role: each for role, each in system.processes().items() if "client" not in role}
         idle = {role: rss_kib(each) for role, each in pids.items()}
+        for each in pids.values():
+            forget_peak(each)
         meter = Meter(system)
         await system.result(await system.start_run(flow, n))
         peak = {role: round((peak_kib(each) - idle[role]) / 1024, 1) for role, each in pids.items()}
@@ -118,7 +124,7 @@ async def start_only(system: System, n: int, in_flight: int) -> Figures:
     async def start() -> None:
         handles.append(await system.start_run("noop", next(_numbers)))
 
-    await lanes(WARM_UP, in_flight, start)
+    await lanes(warm_up(n), in_flight, start)
     meter = Meter(system)
     await lanes(n, in_flight, start)
     figures = meter.figures(n)
@@ -145,27 +151,20 @@ async def _park(system: System, n: int, in_flight: int, arg: int = 1) -> list[An
 
 
 async def parked(system: System, n: int, in_flight: int) -> Figures:
-    """Memory of runs that wait."""
-    await _park(system, min(n, 1_000), in_flight)
+    """Memory of runs that wait; then each is sent its event: `wake` is from the first event to the last result."""
+    await _wake(system, await _park(system, warm_up(n), in_flight), in_flight)
     workers = [pid for role, pids in system.processes().items() if "worker" in role for pid in pids]
     before = rss_kib(workers), system.server_bytes()
     meter = Meter(system)
-    await _park(system, n, in_flight)
-    found = meter.figures(n)
-    return {
-        "worker_kib": round((rss_kib(workers) - before[0]) / n, 3),
-        "server_kib": round((system.server_bytes() - before[1]) / 1024 / n, 3),
-        **found,
-    }
-
-
-async def woken(system: System, n: int, in_flight: int) -> Figures:
-    """Runs that wait, each sent its event: from the first event to the last result."""
-    await _wake(system, await _park(system, min(n, WARM_UP), in_flight), in_flight)
     handles = await _park(system, n, in_flight)
+    found = {
+        "worker_kib": round(max(0, rss_kib(workers) - before[0]) / n, 3),
+        "server_kib": round((system.server_bytes() - before[1]) / 1024 / n, 3),
+        "park": meter.figures(n),
+    }
     meter = Meter(system)
     await _wake(system, handles, in_flight)
-    return meter.figures(n)
+    return {**found, "wake": meter.figures(n)}
 
 
 async def _wake(system: System, handles: list[Any], in_flight: int) -> None:
@@ -185,7 +184,7 @@ EVENTS_EACH = 10
 async def events(system: System, n: int, in_flight: int) -> Figures:
     """`n` events into runs that take ten each, one after the other."""
     runs = max(1, n // EVENTS_EACH)
-    await _wake(system, await _park(system, min(runs, WARM_UP), in_flight), in_flight)
+    await _wake(system, await _park(system, warm_up(runs), in_flight), in_flight)
     handles = iter(await _park(system, runs, in_flight, EVENTS_EACH))
 
     async def do() -> None:
@@ -264,7 +263,7 @@ MIXED = ("noop", "noop", "noop", "noop", "noop", "steps10", "steps10", "parent",
 
 async def mixed(system: System, n: int, in_flight: int) -> Figures:
     """Of ten runs five of one step, two of ten, two with a child, and one that waits for an event."""
-    flows = iter(MIXED[i % len(MIXED)] for i in range(n + WARM_UP))
+    flows = iter(MIXED[i % len(MIXED)] for i in range(n + warm_up(n)))
 
     async def do() -> None:
         flow = next(flows)
@@ -275,7 +274,7 @@ async def mixed(system: System, n: int, in_flight: int) -> Figures:
         await system.send_event(handle, 1)
         await system.result(handle)
 
-    await lanes(WARM_UP, in_flight, do)
+    await lanes(warm_up(n), in_flight, do)
     meter = Meter(system)
     await lanes(n, in_flight, do)
     return meter.figures(n)
@@ -291,7 +290,6 @@ DRIVERS: dict[str, Driver] = {
     "child_latency": latency("parent"),
     "start_only": start_only,
     "parked": parked,
-    "woken": woken,
     "events": events,
     "timers": timers,
     "recover": recover,

@@ -1,7 +1,8 @@
 """One system in a process of its own: `python -m benchmarks.one SYSTEM`. Reads a case a line, answers with its figures.
 
 Each line of its input is `{"case": …, "n": …, "in_flight": …}`, each line of its output a JSON object: first what the
-system is, then one for each case, with `error` where it failed. It ends at the end of its input.
+system is, then one for each case, with `error` where it failed. It ends at the end of its input. With `--list` it says
+what this Python can run, and why not the others.
 """
 
 from __future__ import annotations
@@ -56,10 +57,23 @@ def say(answer: dict[str, Any]) -> None:
     os.write(_OUT, json.dumps(answer).encode() + b"\n")
 
 
+def listed() -> dict[str, Any]:
+    """What this Python can run: by name what it is, and why not what it cannot."""
+    found, absent = load_systems()
+    facts = {
+        name: {"kind": system.kind, "cases": sorted(system.cases), "notes": system.notes}
+        for name, system in found.items()
+    }
+    return {"found": facts, "absent": absent}
+
+
 if __name__ == "__main__":
     # What a system or its libraries print is no answer.
     _OUT = os.dup(1)
     os.dup2(2, 1)
+    if sys.argv[1] == "--list":
+        say(listed())
+        sys.exit()
     chosen = Options(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else Options()
     if chosen.uvloop:
         import uvloop

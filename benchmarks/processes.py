@@ -37,6 +37,14 @@ def peak_kib(pids: Iterable[int]) -> int:
     return sum(_status(each, "VmHWM") for pid in pids for each in tree(pid))
 
 
+def forget_peak(pids: Iterable[int]) -> None:
+    """Lets the peak begin anew from what is resident now."""
+    for pid in pids:
+        for each in tree(pid):
+            with suppress(OSError):
+                Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
 def tree(pid: int) -> Iterator[int]:
     """A process and all that descend from it; of this process itself alone."""
     yield pid

@@ -62,7 +62,7 @@ class System(ABC):
 
     name: ClassVar[str]
     """As in `--systems` and in the report: lower case, words joined by `-`; variants of one engine are classes."""
-    kind: ClassVar[Literal["durable", "queue"]] = "durable"
+    kind: ClassVar[Literal["durable", "queue", "floor"]] = "durable"
     """`queue`: a plain task queue. What it has done is not recorded step by step, and it is no durable engine."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions are reported; a system is left out where one of them is not installed."""
@@ -147,13 +147,14 @@ class System(ABC):
         """Measures one case once.
 
         Args:
-            case: one of `cases`.
+            case: one of `cases`. `woken` is answered by a run of `parked`, `append` by one of `replay`.
             n: how many runs, children, steps or events; what it is depends on the case.
             in_flight: how many of them the client keeps going at once, where the case has many.
         """
+        from benchmarks.cases import driver_of
         from benchmarks.drivers import DRIVERS
 
-        return await DRIVERS[case](self, n, in_flight)
+        return await DRIVERS[driver_of(case)](self, n, in_flight)
 
 
 def client_process() -> list[int]:

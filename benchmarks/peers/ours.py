@@ -26,7 +26,7 @@ class Ours(System):
     cases = frozenset(
         {
             *("noop", "steps10", "call_child", "fanout", "map", "latency", "child_latency", "start_only", "parked"),
-            *("woken", "events", "timers", "recover", "replay", "mixed"),
+            *("woken", "events", "timers", "recover", "replay", "append", "mixed"),
         }
     )
     fsync: ClassVar[Literal["everysec", "always"]] = "everysec"
