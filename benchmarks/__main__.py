@@ -1,40 +1,51 @@
-"""`python -m benchmarks CASE [-n N] [--system NAME]`: one case of one system, once."""
+"""`python -m benchmarks CASE`: one case of one system, once, as a JSON line; `report`: all, with tables and plots."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
-from typing import Any
 
-from benchmarks.cases import CASES
+from benchmarks import report
+from benchmarks.cases import CASES, driver_of
+from benchmarks.host import Host, find_systems
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def one(options: argparse.Namespace) -> int:
     """One case, once, in a process of its own."""
+    found, absent = find_systems([sys.executable])
+    if options.system not in found:
+        raise SystemExit(f"{options.system} cannot run here: {absent.get(options.system, f'there are {list(found)}')}")
     how = {"concurrency": options.concurrency, "uvloop": options.uvloop}
-    asked = {"case": options.case, "n": options.n or CASES[options.case].n, "in_flight": options.in_flight}
-    command = [sys.executable, "-m", "benchmarks.one", options.system, json.dumps(how)]
-    done = subprocess.run(command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=True)
-    system, figures = (json.loads(line) for line in done.stdout.splitlines())
-    machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "machine": platform.machine()}
-    return {**asked, **figures, **system, **how, **machine}
+    host = Host(found[options.system], how)
+    try:
+        figures = host.ask(driver_of(options.command), options.n or CASES[options.command].n, options.in_flight)
+    finally:
+        host.stop()
+    asked = {"case": options.command, "n": options.n or CASES[options.command].n, "in_flight": options.in_flight}
+    print(json.dumps({**asked, **figures, **host.facts, **how, **report.machine()}))
+    return int("error" in figures)
 
 
-def main() -> None:
-    """Prints one JSON line."""
+def main() -> int:
+    """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("case", choices=CASES)
-    parser.add_argument("-n", type=int, help="runs; by default what gives a few seconds")
-    parser.add_argument("--system", default="durable-async", help="a name in benchmarks/peers")
-    parser.add_argument("--concurrency", type=int, default=500, help="slots of the worker")
-    parser.add_argument("--in-flight", type=int, default=500, help="runs the client keeps going at once")
-    parser.add_argument("--uvloop", action="store_true", help="worker and client on uvloop")
-    print(json.dumps(measure(parser.parse_args())))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="CASE|report")
+    reporting = commands.add_parser("report", help=report.__doc__)
+    report.add_arguments(reporting)
+    reporting.set_defaults(run=report.run)
+    for name, case in CASES.items():
+        single = commands.add_parser(name, help=f"{case.title}, {case.unit}")
+        single.add_argument("-n", type=int, help=f"how many; by default {case.n:,}")
+        single.add_argument("--system", default="durable-async", help="a name in benchmarks/peers")
+        single.add_argument("--concurrency", type=int, default=500, help="slots of the worker")
+        single.add_argument("--in-flight", type=int, default=case.in_flight, help="how many at once")
+        single.add_argument("--uvloop", action="store_true", help="worker and client on uvloop")
+        single.set_defaults(run=one)
+    options = parser.parse_args()
+    status: int = options.run(options)
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

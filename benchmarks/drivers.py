@@ -201,11 +201,11 @@ async def events(system: System, n: int, in_flight: int) -> Figures:
 HISTOGRAM_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
-async def timers(system: System, n: int, in_flight: int, spread_s: float = 3.0) -> Figures:
+async def timers(system: System, n: int, in_flight: int, spread_s: float = 2.0) -> Figures:
     """`n` runs that sleep until moments spread over some seconds: how late each woke."""
     system.bell.clear()
     # All are to sleep before the first is due.
-    starting_s = max(2.0, n / 1_000)
+    starting_s = max(1.0, n / 2_500)
     first = (time() + starting_s) * 1000
     dues = iter([int(first + spread_s * 1000 * i / n) for i in range(n)])
     handles: list[Any] = []

@@ -4,7 +4,7 @@ It is no engine: nothing is fenced, checked or retried, nobody parks, and no cod
 cannot be left out by an engine whose client, worker and store are three parties, and which says "started", "recorded"
 and "done" only when it is so. Of each run:
 
-start   the run is known by its id, with its input: `HSET run s q i INPUT`; and in a queue: `XADD queue ID r RUN i INPUT`
+start   the run is known by its id: `HSET run s q i INPUT`; and is in a queue: `XADD queue ID r RUN i INPUT`
 take    a worker has it, and if that dies it is known to have had it: `XREADGROUP`, one for each batch
 record  the outcome of a step that is not the last, or an event: `RPUSH journal LINE`
 end     the outcome of the last step and the result are one write: `HSET run s c o OUTPUT`
@@ -14,9 +14,9 @@ tell    the client that waits is told: `RPUSH client RUN+OUTPUT`; and reads it: 
 So a `noop` is start, take, end, ack, tell: four commands and its share of four others. `steps10` has nine records more.
 A parent is a run whose child's creation and end are records, which wakes it (another entry, take and ack); the child is
 start, take, end, ack. An event is a record and an entry. A timer is a `ZADD`, and a `ZREM` for each batch. What waits
-is the hash alone. `append` is one round trip a step, since the next step must not start before the last one is recorded;
-`replay` is one `LRANGE`. `latency` is three hops, each between two connections: the client's start, the worker's
-blocked read, its end, the client's blocked read. The batch is what is in flight; ids have the size of ours.
+is the hash alone. `append` is one round trip a step, since the next step must not start before the last one is
+recorded; `replay` is one `LRANGE`. `latency` is three hops, each between two connections: the client's start, the
+worker's blocked read, its end, the client's blocked read. The batch is what is in flight; ids have the size of ours.
 """
 
 from __future__ import annotations
