@@ -84,7 +84,7 @@ def test_the_command_is_installed(wheel: zipfile.ZipFile) -> None:
 
 
 def test_extras(metadata: Message) -> None:
-    assert set(metadata.get_all("Provides-Extra", [])) == {*EXTRAS, "test", "lint"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {*EXTRAS, "test", "lint", "bench"}
     required: dict[str, set[str]] = {}
     for line in metadata.get_all("Requires-Dist", []):
         project, _, marker = line.partition(";")
