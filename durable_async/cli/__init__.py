@@ -12,7 +12,12 @@ import os
 import sys
 from typing import NoReturn
 
-EXTRA = ("click", "rich", "watchfiles", "markdown_it", "pygments")
+EXTRAS = {
+    **dict.fromkeys(("click", "rich", "watchfiles", "markdown_it", "pygments"), "cli"),
+    **dict.fromkeys(("starlette", "uvicorn", "jinja2", "markupsafe"), "web"),
+    "prometheus_client": "metrics",
+}
+"""Which extra a package comes with."""
 
 
 def main() -> NoReturn:
@@ -43,11 +48,11 @@ def _forget_broken_pipes() -> None:
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
-    """What to say if it is a package of the extra that is missing."""
+    """What to say if it is a package of an extra that is missing."""
     package = (error.name or "").partition(".")[0]
-    if package not in EXTRA:
+    if package not in EXTRAS:
         return None
-    return f"the package {package!r} is missing; install it with: pip install 'durable-async[cli]'"
+    return f"the package {package!r} is missing; install it with: pip install 'durable-async[{EXTRAS[package]}]'"
 
 
 def _open_standard_streams() -> None:

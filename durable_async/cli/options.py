@@ -57,6 +57,22 @@ class Age(_Type):
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
+class Address(_Type):
+    """``PORT``, which is of this machine alone, or ``HOST:PORT``; 0 is any free port."""
+
+    name = "[host:]port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Refuses what is none."""
+        if isinstance(value, tuple):
+            return value
+        host, colon, port = str(value).rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"
+        if not host or not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):
+            self.fail(f"{value!r} is not a port from 0 to 65535, or HOST:PORT", param, ctx)
+        return host, int(port)
+
+
 class QueueNames(_Type):
     """One queue name, or several separated by commas."""
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import IO, Final
 
@@ -46,8 +46,12 @@ class Child:
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     @classmethod
-    async def start(cls, arguments: Sequence[str], *, stderr: IO[bytes] | None = None) -> Child:
-        """Starts ``durable ARGUMENTS`` in a new interpreter with this one's flags; what it logs goes to `stderr`."""
+    async def start(
+        cls, arguments: Sequence[str], *, stderr: IO[bytes] | None = None, environment: Mapping[str, str] | None = None
+    ) -> Child:
+        """Starts ``durable ARGUMENTS`` in a new interpreter with this one's flags; what it logs goes to `stderr`.
+        `environment` comes on top of this process's own.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -55,7 +59,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=stderr,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, VARIABLE: str(theirs.fileno())},
+                env={**os.environ, **(environment or {}), VARIABLE: str(theirs.fileno())},
                 start_new_session=True,
             )  # fmt: skip
         ours.setblocking(False)
@@ -110,6 +114,7 @@ class Supervisor:
         is_burst: whether a child that ends with 0 has done its work.
         is_reloading: whether they are started again when Python files in the working directory change.
         drain_timeout: seconds that a child may take to leave, about.
+        environment: what the environment of the n-th process says beside this one's.
     """
 
     def __init__(
@@ -120,8 +125,10 @@ class Supervisor:
         is_burst: bool,
         is_reloading: bool,
         drain_timeout: float,
+        environment: Callable[[int], Mapping[str, str]] = lambda number: {},
     ) -> None:
         self._arguments = list(arguments)
+        self._environment = environment
         self._processes = processes
         self._is_burst = is_burst
         self._is_reloading = is_reloading
@@ -167,7 +174,8 @@ class Supervisor:
         """One of the processes, over all its lives."""
         pause = FIRST_PAUSE_S
         while not self._stop.requested.is_set():
-            child = self._children[number] = await Child.start(self._arguments)
+            child = await Child.start(self._arguments, environment=self._environment(number))
+            self._children[number] = child
             ready = asyncio.get_running_loop().create_task(self._note_ready(child))
             if self._stop.requested.is_set():
                 child.ask(signal.SIGTERM)

@@ -14,7 +14,8 @@ from durable_async.cli import logs
 from durable_async.cli.exits import CUT, DONE, CliError, run_async
 from durable_async.cli.lifeline import Lifeline
 from durable_async.cli.locate import locate
-from durable_async.cli.options import QueueNames, Seconds, store_options, typed
+from durable_async.cli.options import Address, QueueNames, Seconds, store_options, typed
+from durable_async.cli.probing import Probed, probing, probing_all
 from durable_async.cli.supervisor import Supervisor
 from durable_async.client.durable import Durable
 from durable_async.client.running import STOP_SIGNALS, Stop, serve
@@ -61,6 +62,14 @@ _MAX_PROCESSES: Final = 1_000
     "--log-format", type=click.Choice(logs.FORMATS), envvar="DURABLE_LOG_FORMAT",
     help="By default rich on a terminal, else plain.",
 )  # fmt: skip
+@click.option(
+    "--health-port", type=Address(), envvar="DURABLE_HEALTH_PORT",
+    help="Answer /healthz here: 200 while the worker takes up runs, else 503. A port alone is of this machine only.",
+)  # fmt: skip
+@click.option(
+    "--metrics-port", type=Address(), envvar="DURABLE_METRICS_PORT",
+    help="Answer /metrics here, for Prometheus. A port alone is of this machine only.",
+)  # fmt: skip
 @click.option("--reload", is_flag=True, envvar="DURABLE_RELOAD", help="Start again when Python files here change.")
 @click.pass_context
 def worker_(ctx: click.Context, /, target: str, **options: Any) -> int:  # noqa: D103 - click shows the help text above
@@ -69,14 +78,16 @@ def worker_(ctx: click.Context, /, target: str, **options: Any) -> int:  # noqa:
     logs.set_up(options["log_format"])
     if lifeline is None and (options["processes"] > 1 or options["reload"]):
         patience = 30.0 if options["drain_timeout"] is None else options["drain_timeout"]
-        supervisor = Supervisor(
-            sys.argv[1:],
-            processes=options["processes"],
-            is_burst=options["burst"],
-            is_reloading=options["reload"],
-            drain_timeout=patience,
-        )
-        return asyncio.run(supervisor.run())
+        with probing_all(options, options["processes"]) as environment:
+            supervisor = Supervisor(
+                sys.argv[1:],
+                processes=options["processes"],
+                is_burst=options["burst"],
+                is_reloading=options["reload"],
+                drain_timeout=patience,
+                environment=environment,
+            )
+            return asyncio.run(supervisor.run())
     durable = locate(target)
     durable._move(url=typed(ctx, "url"), namespace=typed(ctx, "namespace"), is_embedded=options["embedded"])
     settings = durable.worker_settings(
@@ -87,7 +98,8 @@ def worker_(ctx: click.Context, /, target: str, **options: Any) -> int:  # noqa:
         lease=typed(ctx, "lease"),
         name=options["name"],
     )
-    return run_async(_serve(durable, settings, options["burst"], lifeline))
+    with probing(options, is_child=lifeline is not None) as probed:
+        return run_async(_serve(durable, settings, options["burst"], lifeline, probed))
 
 
 def _check(ctx: click.Context, options: dict[str, Any]) -> None:
@@ -116,9 +128,13 @@ def _warn_of_strange_queues(durable: Durable, settings: WorkerSettings) -> None:
         log.info("not served here, though workflows have them: %s", ", ".join(f"queue {queue!r}" for queue in unserved))
 
 
-async def _serve(durable: Durable, settings: WorkerSettings, burst: bool, lifeline: Lifeline | None) -> int:
+async def _serve(
+    durable: Durable, settings: WorkerSettings, burst: bool, lifeline: Lifeline | None, probed: Probed | None
+) -> int:
     def ready(worker: Worker) -> None:
         calm_collector()
+        if probed is not None:
+            probed.attach(worker)
         _warn_of_strange_queues(durable, settings)
         log.info(
             "worker %s is ready: queues %s, concurrency %d, %d workflows, store %s",

@@ -135,6 +135,6 @@ def _ended(id: str, row: list[bytes | None]) -> Ended | None:
         found = None if status is None or parent else public_status(text_of(status), 1)
     except ValueError:
         return None
-    if found not in TERMINAL:
+    if found is None or not found.is_terminal:
         return None
     return Ended(id, text_of(workflow), found, datetime.fromtimestamp(number_of(finished) / 1000, UTC))

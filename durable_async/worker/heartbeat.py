@@ -43,6 +43,8 @@ class Heartbeat:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="durable-heartbeat", daemon=True)
         self._last_sent = monotonic()
+        self.has_failed = False
+        """Whether the last beat did: the store cannot be reached, or refuses writes."""
 
     def start(self) -> None:
         """Starts the thread; the first beat has been made by `beat_once`."""
@@ -81,12 +83,15 @@ class Heartbeat:
                 sent = monotonic()
                 connection.beat(self._worker_id, self._describe())
                 self._last_sent = sent
+                self.has_failed = False
             except (BeatError, DurableError) as error:
+                self.has_failed = True
                 log.warning("a heartbeat failed: %s", error)
                 if connection is not None:
                     connection.close()
                     connection = None
             except Exception as error:  # noqa: BLE001  # a thread that died here would take the worker's runs with it
+                self.has_failed = True
                 log.error("a heartbeat failed: %s%s", type(error).__name__, place_of(error))
             self._stop.wait(interval)
         if connection is not None:

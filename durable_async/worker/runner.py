@@ -81,6 +81,8 @@ class Runner:
         self.is_draining = False
         self.on_due: Callable[[int], None] = lambda due_ms: None
         self.on_walk: Callable[[], None] = lambda: None
+        self.on_ended: Callable[[Resident, Turn], None] | None = None
+        """Called for each run that this worker has ended; None, and free, unless somebody counts."""
         self.calls = StepCalls(self.intake.slots, self.advance)
         self.steps = StepRunner(self._step_done, min(settings.concurrency, 64), self.calls)
         self._may_launch = may_launch
@@ -309,6 +311,8 @@ class Runner:
     def _ended(self, resident: Resident, turn: Turn, clients: bytes, parents_worker: bytes) -> None:
         self._settled_entry(resident)
         self.forget(resident)
+        if self.on_ended is not None:
+            self.on_ended(resident, turn)
         if clients:
             self.outbox.push(clients.decode(), resident.id, turn.want, turn.payload)
         if parents_worker:

@@ -31,7 +31,7 @@ class StepRunner:
     """Launches and cancels attempts; `on_done` is called for each that was not cancelled."""
 
     def __init__(self, on_done: Done, threads: int, calls: StepCalls) -> None:
-        self._on_done = on_done
+        self.on_done = on_done
         self.calls = calls
         self._threads = threads
         self._pool: DaemonThreads | None = None
@@ -84,7 +84,7 @@ class StepRunner:
         current = resident.tasks.get(call.identity)
         if current is not None and current[0] is call:
             del resident.tasks[call.identity]
-            self._on_done(resident, call, value, error, int((monotonic() - started) * 1000))
+            self.on_done(resident, call, value, error, int((monotonic() - started) * 1000))
 
     async def _in_pool(self, call: StepCall) -> Any:
         if self._pool is None:

@@ -328,12 +328,18 @@ def test_few_file_descriptors(project: Project) -> None:
 
 
 def test_a_missing_extra_is_named(project: Project) -> None:
-    for package, command in (("click", "list"), ("rich", "list"), ("watchfiles", "worker")):
+    for package, extra, arguments in (
+        ("click", "cli", ["list"]),
+        ("rich", "cli", ["list"]),
+        ("watchfiles", "cli", ["worker", "shop", "--reload"]),
+        ("prometheus_client", "metrics", ["worker", "shop", "--metrics-port", "0"]),
+        ("prometheus_client", "metrics", ["worker", "shop", "--metrics-port", "0", "-w", "2"]),
+    ):
         code = f"import sys; sys.modules[{package!r}] = None; from durable_async.cli import main; main()"
-        arguments = [sys.executable, "-c", code, command, *(["shop", "--reload"] if command == "worker" else [])]
-        done = subprocess.run(arguments, env=project.env, cwd=project.directory, capture_output=True, check=False)
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, env=project.env, cwd=project.directory, capture_output=True, check=False)
         assert done.returncode == 2
-        message = f": the package {package!r} is missing; install it with: pip install 'durable-async[cli]'\n"
+        message = f": the package {package!r} is missing; install it with: pip install 'durable-async[{extra}]'\n"
         assert done.stderr.decode().endswith(message)
         assert done.stderr.count(b"\n") == 1
 
