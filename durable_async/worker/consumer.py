@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from durable_async.store.errors import ConnectionLost, ServerError
+from durable_async.store.errors import ConnectionLost, ServerError, classify
 from durable_async.store.store import GROUP
 from durable_async.store.transport_base import Transport
 from durable_async.worker.background import place_of
@@ -169,6 +169,10 @@ class StreamReader:
                 self._on_lost_group(key)
             return
         log.warning("reading entries failed: %s", error)
+        verdict = classify(error)
+        if verdict.needs_reconnect:
+            # A server that is demoted hangs up on blocked readers, and on no other.
+            self._transport.request_reconnect(f"the server answered {verdict.trouble}")
         await asyncio.sleep(PAUSE_S)
 
 

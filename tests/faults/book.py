@@ -2,7 +2,8 @@
 
 ``kind`` says what a line is: `namespace`; `start`, `cancel`, `event`, `result` what a client was answered; `expect`
 what a run must return; `begin`, `raise`, `end`, `got`, `consumed`, `slept` what step code did; `fault` what was
-injected, from `t` to `until`; `seen` what `invariants.observe` saw of a run. ``t`` is this machine's clock.
+injected, from `t` to `until`; `seen` what `invariants.observe` saw of a run. ``t`` is this machine's monotonic clock,
+which all processes share and no fault sets.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import time
+from time import monotonic as clock
 from typing import Any
 
 
 def write(path: str, kind: str, **fields: Any) -> None:
     """Appends a line, in one write: lines of several processes do not mix."""
-    line = json.dumps({"kind": kind, "t": time(), **fields}) + "\n"
+    line = json.dumps({"kind": kind, "t": clock(), **fields}) + "\n"
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(fd, line.encode())
@@ -39,11 +40,11 @@ class Book:
     @contextmanager
     def fault(self, what: str, **fields: Any) -> Iterator[None]:
         """A fault that lasts as long as the block."""
-        began = time()
+        began = clock()
         try:
             yield
         finally:
-            write(self.path, "fault", **{"what": what, **fields, "t": began, "until": time()})
+            write(self.path, "fault", **{"what": what, **fields, "t": began, "until": clock()})
 
     def lines(self, *kinds: str) -> list[dict[str, Any]]:
         """All lines of these kinds (of any, by default), in order."""

@@ -7,14 +7,40 @@ import json
 import os
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from semantics.crowd import Nursery
 
+from .book import Book
+from .rows import Row
+from .servers import server_name
+
 Report = Callable[..., None]
+TAIL_BYTES = 8_000
+
+
+def add_line(line: dict[str, Any]) -> None:
+    """To `$DURABLE_FAULTS_REPORT`, if that is set."""
+    if path := os.environ.get("DURABLE_FAULTS_REPORT"):
+        with Path(path).open("a") as out:
+            out.write(json.dumps({"seed": os.environ.get("DURABLE_FAULTS_SEED"), **line}) + "\n")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, Any]:
+    """What workers said is shown with the test that failed."""
+    report = yield
+    nursery, mark = getattr(item, "funcargs", {}).get("nursery"), item.get_closest_marker("row")
+    if mark is not None and (report.failed or report.skipped):
+        why = {"failed": True} if report.failed else {"skipped": str(report.longrepr[2])}
+        add_line({"row": ", ".join(mark.args), "test": item.name, "server": server_name(), **why})
+    if report.failed and nursery is not None and nursery.log is not None:
+        text = nursery.log.read_bytes()[-TAIL_BYTES:].decode(errors="replace")
+        report.sections.append(("the end of what the workers said", text))
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +53,9 @@ def _struck_things_go_here() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     """Makes worker processes; what is left of them ends with the session."""
-    made = Nursery()
+    made = Nursery(log=tmp_path_factory.mktemp("workers") / "log")
     yield made
     made.close()
 
@@ -47,10 +73,17 @@ def report(request: pytest.FixtureRequest) -> Report:
     """Appends a row's figures, as a line of JSON, to `$DURABLE_FAULTS_REPORT`."""
 
     def write(row: str, **figures: Any) -> None:
-        line = json.dumps({"row": row, "test": request.node.name, **figures})
-        request.node.add_report_section("call", "figures", line)
-        if path := os.environ.get("DURABLE_FAULTS_REPORT"):
-            with Path(path).open("a") as out:
-                out.write(line + "\n")
+        line = {"row": row, "test": request.node.name, "server": server_name(), **figures}
+        request.node.add_report_section("call", "figures", json.dumps(line))
+        add_line(line)
 
     return write
+
+
+@pytest.fixture
+def row(
+    request: pytest.FixtureRequest, seed: int, namespace: str, nursery: Nursery, tmp_path: Path, report: Report
+) -> Row:
+    """The row of the matrix that this test is, named by its innermost mark `row`."""
+    mark = request.node.get_closest_marker("row")
+    return Row(", ".join(mark.args), seed, namespace, nursery, tmp_path, Book(tmp_path / "ledger"), report)

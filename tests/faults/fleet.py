@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -31,9 +33,23 @@ class Fleet:
     """The worker processes of one namespace, and its clients."""
 
     def __init__(
-        self, url: str, namespace: str, nursery: Nursery, book: Book, seed: int, *, size: int = 3, lease: float = 1.0
+        self,
+        url: str,
+        namespace: str,
+        nursery: Nursery,
+        book: Book,
+        seed: int,
+        *,
+        size: int = 3,
+        lease: float = 1.0,
+        via: str = "",
+        options: dict[str, Any] | None = None,
     ) -> None:
         self.url = url
+        """Where the store is judged."""
+        self.via = via or url
+        """Where workers and clients connect to: through a proxy, perhaps."""
+        self.options = options or {}
         self.namespace = namespace
         self.book = book
         self.lease = lease
@@ -41,21 +57,33 @@ class Fleet:
         self.faults = 0
         self.is_damaged = False
         """Set by a test that damages the store by hand: otherwise the sweeper may find nothing to mend."""
+        self.canary = f"S3CR3T-{secrets.token_hex(8)}"
+        """In every input, and in no log."""
+        self.logs: list[Path] = []
         self.broken: list[str] = []
         """What the observer saw that must never be."""
         self._size = size
+        self._started = 0
         self._nursery = nursery
         self.pids: list[int] = []
         book.write("namespace", namespace=namespace)
+        book.write("canary", text=self.canary)
 
-    def spawn(self) -> int:
+    def spawn(self, *, via: str = "", nursery: Nursery | None = None, flows: str = "faults.flows") -> int:
         """One more worker process."""
-        options = {"lease": self.lease, "drain_timeout": 5.0, "concurrency": 20}
-        pid = self._nursery.spawn(
-            url=self.url, namespace=self.namespace, flows=["faults.flows"], options=options, limits={}
+        options = {"lease": self.lease, "drain_timeout": 5.0, "concurrency": 20, **self.options}
+        pid = (nursery or self._nursery).spawn(
+            url=via or self.via, namespace=self.namespace, flows=[flows], options=options, limits={}
         )
         self.pids.append(pid)
         return pid
+
+    def end(self, pid: int, signals: tuple[signal.Signals, ...] = (signal.SIGKILL,)) -> None:
+        """Signals for a worker that does not count any more."""
+        self.pids.remove(pid)
+        for number in signals:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def kill_one(self) -> None:
         """SIGKILL for a random one, and a new one in its place."""
@@ -72,7 +100,7 @@ class Fleet:
         self.book.write("fault" if cuts_steps else "harmless", what=what, **fields)
 
     def client(self) -> Durable:
-        return Durable(self.url, workflows=[flows], namespace=self.namespace)
+        return Durable(self.via, workflows=[flows], namespace=self.namespace)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -85,10 +113,14 @@ class Fleet:
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-            for pid in self.pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-            await until(lambda: not any(map(is_alive, self.pids)), "the workers have left")
+            await self.leave()
+
+    async def leave(self) -> None:
+        """All workers drain."""
+        for pid in self.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        await until(lambda: not any(map(is_alive, self.pids)), "the workers have left")
 
     async def _watch(self) -> None:
         """Samples every run, on a connection that shares no code with what is tested."""
@@ -110,10 +142,11 @@ class Fleet:
 
                 with suppress(AssertionError):
                     await until(lambda: not left(), "cleared away", patience_s=20.0)
-            found = self.broken + check_invariants(raw, self.book) + self._mended(raw)
+            found = self.broken + check_invariants(raw, self.book, logs=self.logs) + self.mended(raw)
         assert not found, "\n".join(found)
 
-    def _mended(self, raw: redis.Redis) -> list[str]:
+    def mended(self, raw: redis.Redis) -> list[str]:
+        """What the sweeper has repaired and no transition may have broken."""
         if self.is_damaged:
             return []
         counts: Any = raw.hgetall(Keys(self.namespace).meta)
@@ -122,14 +155,20 @@ class Fleet:
     # ------------------------------------------------------------------ clients
 
     async def load(self, trees: int, *, pace_s: float = 0.1) -> None:
-        """Two clients start trees and wait for all of them."""
+        """Two clients start trees and wait for all of them; called again, further ones."""
+        first, self._started = self._started, self._started + trees
         async with self.client() as one, self.client() as two, asyncio.TaskGroup() as tasks:
-            for n in range(trees):
+            for n in range(first, first + trees):
                 tasks.create_task(self._tree((one, two)[n % 2], f"w{n}", n))
                 await asyncio.sleep(self.random.uniform(0, 2 * pace_s))
 
     async def _tree(self, durable: Durable, id: str, n: int) -> None:
-        given = {"ledger": self.book.path, "n": n, "pause_s": round(self.random.uniform(0, 0.2), 3)}
+        given = {
+            "ledger": self.book.path,
+            "n": n,
+            "pause_s": round(self.random.uniform(0, 0.2), 3),
+            "canary": self.canary,
+        }
         is_doomed, when = self.random.random() < CANCELLED, self.random.uniform(0, 1)
         handle = await durable.start(flows.tree, given, id=id)
         self.book.write("start", id=id)

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -362,6 +363,17 @@ def recoveries(book: Book) -> list[float]:
     return found
 
 
+def pauses(book: Book) -> list[float]:
+    """Seconds from the beginning of each fault, of whatever kind, to the next beginning of any step after its end."""
+    begins = sorted(line["t"] for line in book.lines("begin"))
+    found = []
+    for fault in book.lines("fault", "harmless"):
+        at = bisect(begins, fault.get("over", fault["t"]))
+        if at < len(begins):
+            found.append(begins[at] - fault["t"])
+    return found
+
+
 def figures_of(book: Book) -> tuple[int, list[float]]:
     """How many executions of steps had been begun before and had not failed by themselves, and `recoveries`.
 
@@ -385,4 +397,4 @@ if __name__ == "__main__":
     sys.exit(main(*sys.argv[1:3]))
 
 
-__all__ = ["Check", "Run", "check_invariants", "figures_of", "observe", "recoveries"]
+__all__ = ["Check", "Run", "check_invariants", "figures_of", "observe", "pauses", "recoveries"]

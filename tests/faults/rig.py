@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from time import time
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ from durable_async.store.errors import ConnectionLost
 from durable_async.store.scripts import BY_SHA
 from durable_async.store.transport import open_transport
 
-from .book import Book
+from .book import Book, clock
 
 STRIKES = ("crash-before", "crash-after", "lose-request", "lose-reply")
 FEW_STRIKES = (
@@ -224,10 +223,10 @@ async def stalls(book: Book, seconds: float) -> AsyncIterator[None]:
 
     async def watch() -> None:
         while True:
-            began = time()
+            began = clock()
             await asyncio.sleep(seconds / 10)
-            if time() - began > seconds:
-                book.write("fault", what="stall", t=began, until=time())
+            if clock() - began > seconds:
+                book.write("fault", what="stall", t=began, until=clock())
 
     task = asyncio.create_task(watch())
     try:

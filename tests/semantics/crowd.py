@@ -14,6 +14,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,13 +27,24 @@ NURSERY_EXIT = 70
 
 
 class Nursery:
-    """Makes worker processes."""
+    """Makes worker processes, with further environment variables."""
 
-    def __init__(self) -> None:
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, PATHS), os.environ.get("PYTHONPATH", "")])}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "semantics.crowd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
-        )
+    def __init__(self, more: Mapping[str, str] | None = None, *, log: Path | None = None) -> None:
+        self.log = log
+        """Where they write to; by default to our standard error."""
+        env = {
+            **os.environ,
+            **(more or {}),
+            "PYTHONPATH": os.pathsep.join([*map(str, PATHS), os.environ.get("PYTHONPATH", "")]),
+        }
+        with log.open("ab") if log is not None else nullcontext() as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "semantics.crowd"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=out,
+                env=env,
+            )
 
     def spawn(self, **wanted: Any) -> int:
         """Forks a worker; see `serve` for what may be wanted. Returns its process id."""
@@ -62,7 +75,7 @@ def is_alive(pid: int) -> bool:
 
 def main() -> None:
     """Forks a worker for each line of stdin."""
-    logging.basicConfig(level=logging.WARNING, format="%(process)d %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(process)d %(levelname)s %(name)s: %(message)s")
     for path in sorted(FOLDER.glob("flows_*.py")):
         importlib.import_module(f"semantics.{path.stem}")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
