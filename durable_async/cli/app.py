@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "resume": "queue_commands",
     "workers": "queue_commands",
     "schedules": "schedule_command",
+    "top": "top_command",
     "doctor": "doctor_command",
     "purge": "purge_command",
     "server": "server_command",

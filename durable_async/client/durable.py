@@ -58,8 +58,8 @@ class Durable(Serving, Operating, Scheduling, Inputs, Lives):
         ConfigurationError: if the URL or the workflows cannot be used. Nothing is connected yet.
     """
 
-    def _queries(self) -> Queries:
-        return Queries(self._session.store, self.codec, self._specs(), self._read_limit)
+    def _queries(self, *, has_values: bool = True) -> Queries:
+        return Queries(self._session.store, self.codec, self._specs(), self._read_limit, has_values=has_values)
 
     @overload
     async def start(

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from durable_async.checking import brief
-from durable_async.client.reading import FIELDS, history_events, run_info
+from durable_async.client.reading import FAILED, FIELDS, history_events, run_info
 from durable_async.codec import HARD_LIMIT, Codec, Unreadable
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import CorruptPayload, RunNotFound
 from durable_async.shapes import HistoryEvent, Page, RunInfo, RunTree
-from durable_async.store.base import WRONGTYPE
+from durable_async.store.base import WRONGTYPE, text_of
 from durable_async.store.gather import gather_calls
 from durable_async.store.store import Store
 from durable_async.types import Status
@@ -34,12 +34,22 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 class Queries:
     """Reads of one namespace."""
 
-    def __init__(self, store: Store, codec: Codec, specs: Mapping[str, WorkflowSpec], limit: int = HARD_LIMIT) -> None:
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        specs: Mapping[str, WorkflowSpec],
+        limit: int = HARD_LIMIT,
+        *,
+        has_values: bool = True,
+    ) -> None:
         self._store = store
         self._codec = codec
         self._specs = specs
         self._limit = limit
         """Bytes of a payload that are read."""
+        self._has_values = has_values
+        """Whether inputs and outputs are read, too: a page of them may be large."""
 
     async def infos(self, ids: Sequence[str], *, skips_damaged: bool = False) -> list[RunInfo]:
         """Snapshots of the runs that exist, in order; one write.
@@ -47,17 +57,10 @@ class Queries:
         Raises:
             CorruptPayload: naming the run that is damaged, unless these are to be skipped.
         """
-        k = self._store.keys
-        commands: list[tuple[Any, ...]] = []
-        for id in ids:
-            commands.append(("HMGET", k.run(id), *FIELDS))
-            commands.append(("LINDEX", k.journal(id), 0))
-            commands.append(("LINDEX", k.journal(id), -1))
-        replies = await gather_calls(self._store.caller, commands, deadline_s=self._store.deadline_s, passes=WRONGTYPE)
         infos = []
-        for n, id in enumerate(ids):
+        for id, found in zip(ids, await (self._whole(ids) if self._has_values else self._records(ids)), strict=True):
             try:
-                info = self._info(id, *replies[3 * n : 3 * n + 3])
+                info = self._info(id, *found)
             except CorruptPayload as error:
                 if not skips_damaged:
                     raise
@@ -66,6 +69,31 @@ class Queries:
             else:
                 infos += [info] if info is not None else []
         return infos
+
+    async def _whole(self, ids: Sequence[str]) -> list[Sequence[Any]]:
+        """The record of each run, and the first and last line of its journal."""
+        k = self._store.keys
+        commands: list[tuple[Any, ...]] = []
+        for id in ids:
+            commands.append(("HMGET", k.run(id), *FIELDS))
+            commands.append(("LINDEX", k.journal(id), 0))
+            commands.append(("LINDEX", k.journal(id), -1))
+        replies = await self._gather(commands)
+        return [replies[at : at + 3] for at in range(0, len(replies), 3)]
+
+    async def _records(self, ids: Sequence[str]) -> list[Sequence[Any]]:
+        """As `_whole`, with no line but of those that have failed: how they did."""
+        k = self._store.keys
+        rows = await self._gather([("HMGET", k.run(id), *FIELDS) for id in ids])
+        failed = [id for id, row in zip(ids, rows, strict=True) if isinstance(row, list) and text_of(row[0]) in FAILED]
+        ends = dict(zip(failed, await self._gather([("LINDEX", k.journal(id), -1) for id in failed]), strict=True))
+        return [(row, None, ends.get(id)) for id, row in zip(ids, rows, strict=True)]
+
+    async def _gather(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        found: list[Any] = await gather_calls(
+            self._store.caller, commands, deadline_s=self._store.deadline_s, passes=WRONGTYPE
+        )
+        return found
 
     def _info(self, id: str, row: Any, first: Any, last: Any) -> RunInfo | None:
         if any(isinstance(reply, Exception) for reply in (row, first, last)):
@@ -124,16 +152,16 @@ class Queries:
     async def page(
         self,
         *,
-        status: frozenset[Status] | None,
-        workflow: str | None,
-        queue: str | None,
-        id_prefix: str | None,
-        parent: str | None,
-        top_level: bool,
-        since: datetime | None,
-        until: datetime | None,
+        status: frozenset[Status] | None = None,
+        workflow: str | None = None,
+        queue: str | None = None,
+        id_prefix: str | None = None,
+        parent: str | None = None,
+        top_level: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
         limit: int,
-        cursor: str | None,
+        cursor: str | None = None,
     ) -> Page[RunInfo]:
         """One page of runs, newest first."""
         if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
