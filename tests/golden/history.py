@@ -24,9 +24,14 @@ class Recorded:
     record: dict[str, str]
     journal: list[bytes]
 
+    def end(self, length: int) -> int:
+        """Where the life ends that a journal of this length is in; a failed run that was taken up again has several."""
+        return next(at for at in range(length, len(self.journal)) if self.journal[at][:1] == b"Z")
+
     def claimed(self, length: int) -> Claimed:
         """What a worker is told that takes the run over when its journal has this length."""
         f = self.record
+        later_lives = sum(line[:1] == b"V" for line in self.journal[length:])
         return Claimed(
             epoch=1,
             started_ms=int(f["started"]),
@@ -41,7 +46,7 @@ class Recorded:
             created_ms=int(f["created"]),
             version=f.get("version"),
             retention_ms=-1,
-            gen=int(f.get("gen", 1)),
+            gen=int(f.get("gen", 1)) - later_lives,
             deadline_ms=int(f["deadline"]) if f.get("deadline") else None,
             journal=self.journal[:length],
             journal_length=length,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from durable_async import (
@@ -78,3 +79,23 @@ async def asks_children(n: int) -> list[Any]:
 @workflow
 async def step_calls(n: int) -> list[Any]:
     return [await asks_children(n), await call_workflow(double, n, ref="called"), await echo("end")]
+
+
+mended: set[str] = set()
+"""Of the process that records; a replay runs no step."""
+
+
+@step
+async def until_mended(name: str) -> str:
+    if name not in mended:
+        raise ConnectionError(f"{name} is closed")
+    return f"{name} is open"
+
+
+@workflow
+async def taken_up(n: int) -> list[Any]:
+    first, kid = await echo(n), await call_workflow(double, n, ref="kid")
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(call_workflow(waits, "go", ref="waits"))
+        opened = group.create_task(until_mended("shop"))
+    return [first, kid, waiting.result(), opened.result(), await echo("end")]

@@ -60,6 +60,15 @@ async def send_late(durable: Durable, handle: Handle[Any]) -> None:
     await handle.send_event("late", "kept over lives")
 
 
+async def mend(durable: Durable, handle: Handle[Any]) -> None:
+    with suppress(RunError):
+        await handle.result(timeout=30)
+    later.mended.add("shop")
+    await durable.retry(handle.id)
+    await until_waiting(durable, f"{handle.id}/waits", "event go")
+    await durable.send_event(f"{handle.id}/waits", "go", "went")
+
+
 async def nothing(durable: Durable, handle: Handle[Any]) -> None: ...
 
 
@@ -90,6 +99,7 @@ STORIES: dict[str, tuple[Any, Any, Act]] = {
     "third_time": (later.third_time, 7, send_late),
     "continues": (later.continues, 3, send_late),
     "timed_out": (later.timed_out, None, nothing),
+    "taken_up": (later.taken_up, 4, mend),
     "step_calls": (later.step_calls, 4, nothing),
 }
 
