@@ -117,7 +117,8 @@ class Lives(Base):
             page = await self._session.store.caller.call(command, deadline_s=self._session.store.deadline_s)
             found += page
             if len(page) < PAGE:
-                return found
+                [start] = await self._session.store.whole_starts([id], found[:1] or [None])
+                return [start, *found[1:]] if start is not None else found
 
     def _handle(self, id: str, workflow: str) -> Handle[Any]:
         known = self._workflows.get(workflow)

@@ -79,6 +79,7 @@ class Queries:
             commands.append(("LINDEX", k.journal(id), 0))
             commands.append(("LINDEX", k.journal(id), -1))
         replies = await self._gather(commands)
+        replies[1::3] = await self._store.whole_starts(ids, replies[1::3])
         return [replies[at : at + 3] for at in range(0, len(replies), 3)]
 
     async def _records(self, ids: Sequence[str]) -> list[Sequence[Any]]:

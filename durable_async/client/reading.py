@@ -172,7 +172,7 @@ def history_events(journal: Iterable[bytes], created_ms: int, codec: Codec, star
 
 def _event(index: int, raw: bytes, created_ms: int, codec: Codec) -> HistoryEvent:
     letter = raw[:1]
-    if letter == b"S":
+    if letter in (b"S", b"@"):
         return HistoryEvent(index, "started", "", _at(created_ms))
     if letter == b"Z":
         outcome = parse_outcome(raw)

@@ -102,7 +102,7 @@ class Teller:
             events += self._begun(started)
             told = history_events([raw], created_ms, self._codec, place.position)[0]
             place.position += 1
-            if raw[:1] == b"S":
+            if raw[:1] in (b"S", b"@"):
                 begun = told.at if gen == "1" else _at(int(started or now_ms))
                 events.append(self._status(Status.PENDING, begun, attempt=int(f[6] or 1)))
             elif raw[:1] == b"Z":

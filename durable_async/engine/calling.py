@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from durable_async.checking import to_ms
 from durable_async.engine.children import Child, child_id
 from durable_async.engine.failures import child_error, mark_line, unpack_error
-from durable_async.engine.records import Entry, Kind, NewChild, record
+from durable_async.engine.records import Entry, Kind, NewChild, record, start_record
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import ChildTimeout, CorruptPayload, WorkflowDepthExceeded
 from durable_async.types import RAISE, Retry
@@ -68,7 +68,7 @@ def new_child(
 ) -> tuple[Child, NewChild | None]:
     """The child that a ref names, and what it is to be created from if it is new. Raises as `issue_child`."""
     left_out = not spec.takes_input or (value is None and spec.has_default)
-    payload = b"" if left_out else run.codec.encode(value, limit=run.limits.payload, what="input")
+    start = start_record(b"" if left_out else run.codec.encode(value, limit=run.limits.payload, what="input"))
     digest = run.codec.fingerprint(value)
     ref = run.children.pick_ref(ref, spec.name)
     child = run.children.find(ref, spec, digest)
@@ -81,6 +81,7 @@ def new_child(
             f"child {ref!r} was not started",
             id=run.identity.id,
         )
+    start = run.children.one_of(digest, start)
     id, queue = child_id(run.identity.id, ref), queue or spec.queue
     key = spec.key_in(queue, value)
     child = Child(id, ref, spec.name, digest, spec.output_type, awaited, on_close, retry=retry, first_ms=run.now_ms)
@@ -92,7 +93,7 @@ def new_child(
     # What was undone is done again, and what undoes it as well.
     keeps = (run.identity.attempt > 1 or run.revivals > 0) and not run.is_unwinding and ref not in run.children.undone
     mode = ("c" if child.is_cleanup else "") + ("k" if keeps else "")
-    new = NewChild(id, spec.name, queue, ref, payload, digest, depth, awaited, delay_ms, mode, key=key)
+    new = NewChild(id, spec.name, queue, ref, start, digest, depth, awaited, delay_ms, mode, key=key)
     new.timeout_ms, new.leaves = spec.timeout_ms, on_close == "leave"
     return child, new
 

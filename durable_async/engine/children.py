@@ -20,6 +20,9 @@ from durable_async.types import Retry
 
 MAX_ID = 255
 """Characters of an id; a longer one is replaced by a hash below its root."""
+LARGE = 1024
+"""Bytes from which on an input that several children have is stored once."""
+NOTHING_LARGE = (b"", b"")
 
 
 _NOBODY: list[asyncio.Future[None]] = []
@@ -110,7 +113,7 @@ def child_id(parent_id: str, ref: str) -> str:
 class Children:
     """The name space of one run's children."""
 
-    __slots__ = ("_news", "_numbers", "awaited", "by_id", "by_ref", "has_called", "undone")
+    __slots__ = ("_large", "_news", "_numbers", "awaited", "by_id", "by_ref", "has_called", "undone")
 
     def __init__(self) -> None:
         self.by_ref: dict[str, Child] = {}
@@ -118,6 +121,7 @@ class Children:
         self.awaited: dict[str, Child] = {}
         """By id, those that somebody waits for now: what a run waits for must not cost a look at all its children."""
         self._numbers: dict[str, int] = {}
+        self._large: tuple[bytes, bytes] = NOTHING_LARGE
         self._news: asyncio.Future[None] | None = None
         self.undone: set[str] = set()
         """Refs of children that this run, or an attempt before it, has undone: what completed does not count."""
@@ -160,6 +164,18 @@ class Children:
                 f"ref {ref!r} is spent: its child {child.id} was cancelled ({child.cancel_asked}); use another ref"
             )
         return child
+
+    def one_of(self, fingerprint: bytes, start: bytes) -> bytes:
+        """A first line, or that of the child before it if their inputs are equal: it is in memory, and stored, once."""
+        if len(start) <= LARGE:
+            return start
+        if self._large[0] != fingerprint:
+            self._large = (fingerprint, start)
+        return self._large[1]
+
+    def rest(self) -> None:
+        """The run parks: what is kept for children to come is let go."""
+        self._large = NOTHING_LARGE
 
     def wait(self, child: Child, future: asyncio.Future[None]) -> None:
         """Somebody waits for a child."""

@@ -2,7 +2,7 @@
 
 A journal is a list of byte strings; the first byte says who wrote each:
 
-* ``S`` start: the encoded input. Always the first.
+* ``S`` start: the encoded input. Always the first; in its place ``@`` and where the input is, see `store.shared`.
 * ``R`` record: a msgpack list `[kind, time_ms, identity, ...]`, written by the owner's commit.
 * ``M`` message: what somebody else had to say (`M<number> <time_ms> <body>`), moved here from the inbox.
 * ``Z`` outcome: `Z<time_ms> <status>\\n<payload>`. The last, unless
@@ -221,7 +221,8 @@ class NewChild:
     workflow: str
     queue: str
     ref: str
-    payload: bytes
+    start: bytes
+    """The first line of its journal."""
     digest: bytes
     depth: int
     notify: bool

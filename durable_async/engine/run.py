@@ -388,6 +388,8 @@ class Run:
             return Turn(entries, self.outcome.status, self.outcome.payload, None, sets)
         if busy:
             return Turn(entries, Want.GO, b"", None, sets)
+        if self.has_children:
+            self.children.rest()
         waiting = describe(self)
         if waiting != self._waiting_shown:
             self._waiting_shown = waiting

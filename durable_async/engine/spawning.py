@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from durable_async.checking import check_name
 from durable_async.engine.calling import give_up, new_child
 from durable_async.engine.children import Child, child_id
-from durable_async.engine.records import Entry, Kind, NewChild, record
+from durable_async.engine.records import Entry, Kind, NewChild, record, start_record
 from durable_async.engine.spec import WorkflowSpec
 
 if TYPE_CHECKING:
@@ -67,14 +67,14 @@ def spawn_again(
 ) -> Entry:
     """A child under its id once more: a further attempt after a failure, or because the id was occupied until now."""
     left_out = not spec.takes_input or (value is None and spec.has_default)
-    payload = b"" if left_out else run.codec.encode(value, limit=run.limits.payload, what="input")
+    start = start_record(b"" if left_out else run.codec.encode(value, limit=run.limits.payload, what="input"))
     child.attempt += is_attempt
     child.creations += 1
     child.letter, child.payload, child.is_vacant = "", b"", False
     mode = ("c" if run.is_cleaning_up else "") + ("k" if run.identity.attempt > 1 else "")
     depth, awaited = run.identity.depth + 1, child.awaited
     new = NewChild(
-        child.id, spec.name, queue or spec.queue, child.ref, payload, child.digest, depth, awaited, delay_ms, mode
+        child.id, spec.name, queue or spec.queue, child.ref, start, child.digest, depth, awaited, delay_ms, mode
     )
     new.timeout_ms, new.attempt, new.leaves = spec.timeout_ms, child.attempt, child.on_close == "leave"
     return _spawn(run, child, new)

@@ -179,6 +179,8 @@ class Commit:
     """When a parked run is to be woken; of a renewed one, the delay and the longest time of its new life."""
     sets: list[Any] = field(default_factory=list)
     children: list[NewRun] = field(default_factory=list)
+    shared: dict[bytes, bytes] = field(default_factory=dict)
+    """Inputs that several of the children have, by their fingerprints: stored once."""
     awaits: list[str] = field(default_factory=list)
     walks: list[tuple[str, bytes]] = field(default_factory=list)
     questions: list[tuple[str, str, str, bytes]] = field(default_factory=list)

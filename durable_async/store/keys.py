@@ -29,6 +29,7 @@ class Keys:
         "run_prefix",
         "schedule_prefix",
         "schedules",
+        "shared_prefix",
         "timers",
         "walks",
         "worker_prefix",
@@ -41,6 +42,7 @@ class Keys:
         self.journal_prefix = base + "journal:"
         self.inbox_prefix = base + "inbox:"
         self.children_prefix = base + "children:"
+        self.shared_prefix = base + "shared:"
         self.queue_prefix = base + "queue:"
         self.worker_prefix = base + "worker:"
         self.client_prefix = base + "client:"
@@ -72,6 +74,10 @@ class Keys:
     def children(self, id: str) -> str:
         """sorted set: child ids by number of creation."""
         return self.children_prefix + id
+
+    def shared(self, id: str) -> str:
+        """hash: inputs that several children of a run have, by their fingerprints; absent if there are none."""
+        return self.shared_prefix + id
 
     def queue(self, name: str) -> str:
         """stream, group `workers`: runs that are ready."""

@@ -30,7 +30,10 @@ class LifeCalls(StoreBase):
         k, token = self.keys, secrets.token_hex(8)
         while True:
             standing = await self.standing(id)
-            keys = (k.run(id), k.journal(id), k.children(id), k.timers, k.walks, k.queue(standing.queue))
+            keys = (
+                k.run(id), k.journal(id), k.children(id), k.timers, k.walks, k.queue(standing.queue), k.shared(id),
+                k.shared(standing.parent or id),
+            )  # fmt: skip
             reply = await self._call("retry_run", keys, (self.given_now, id, token, timeout_ms, standing.queue))
             if reply[0] == Answer.OK:
                 return "failed"
@@ -44,7 +47,7 @@ class LifeCalls(StoreBase):
         k = self.keys
         keys = [k.walks]
         for id in ids:
-            keys += (k.run(id), k.journal(id), k.children(id))
+            keys += (k.run(id), k.journal(id), k.children(id), k.shared(id))
         await self._call("persist_children", keys, (item, cursor, next_cursor, *ids))
 
     async def fork_run(self, run: NewRun, more: Sequence[str | bytes | int], lines: Sequence[bytes]) -> bool:
@@ -70,7 +73,8 @@ class LifeCalls(StoreBase):
         """Removes an ended run that lists no child any more; False if it is active or lists some."""
         k = self.keys
         keys = (
-            k.run(id), k.journal(id), k.inbox(id), k.children(id), k.walks, k.index, k.children(parent or id)
+            k.run(id), k.journal(id), k.inbox(id), k.children(id), k.walks, k.index, k.children(parent or id),
+            k.shared(id),
         )  # fmt: skip
         reply = await self._call("remove_run", keys, (id,))
         return bool(reply[0] != Answer.RETRY)

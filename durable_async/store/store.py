@@ -18,6 +18,7 @@ from durable_async.store.outside import OutsideCalls
 from durable_async.store.queueing import QueueCalls
 from durable_async.store.scheduling import ScheduleCalls
 from durable_async.store.scripts import SCRIPTS
+from durable_async.store.shared import SharedCalls
 from durable_async.store.status import Answer
 from durable_async.store.structure import StructureCalls
 from durable_async.store.upkeep import UpkeepCalls
@@ -35,7 +36,17 @@ PUSH_LIMIT = 10_000
 _start, _claim, _resume, _commit = (SCRIPTS[n] for n in ("start_run", "claim_runs", "resume_runs", "commit_run"))
 
 
-class Store(OutsideCalls, LifeCalls, QueueCalls, UpkeepCalls, WatchCalls, BlockedCalls, ScheduleCalls, StructureCalls):
+class Store(
+    OutsideCalls,
+    LifeCalls,
+    QueueCalls,
+    UpkeepCalls,
+    WatchCalls,
+    BlockedCalls,
+    ScheduleCalls,
+    StructureCalls,
+    SharedCalls,
+):
     """The transitions of one partition.
 
     Args:
@@ -119,6 +130,11 @@ class Store(OutsideCalls, LifeCalls, QueueCalls, UpkeepCalls, WatchCalls, Blocke
                 args += question
         if c.children:
             keys += (k.children_prefix + id, k.index)
+            if c.shared:
+                keys.append(k.shared_prefix + id)
+                args[10] += f"s{len(c.shared)}"
+                for fingerprint, value in c.shared.items():
+                    args += (fingerprint, value)
             for child in c.children:
                 keys += (k.run_prefix + child.id, k.journal_prefix + child.id, k.queue_prefix + child.queue)
                 args += (child.id, child.fields(), child.start, child.times(), child.mode)

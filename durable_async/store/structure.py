@@ -187,7 +187,7 @@ class StructureCalls(EntryCalls):
         k, id = self.keys, links.id
         keys = [
             k.run(id), k.journal(id), k.inbox(id), k.children(id), k.timers, k.walks, k.blocked, k.index, k.meta,
-            k.worker(links.owner), k.queue(links.queue or "default"), k.gates,
+            k.worker(links.owner), k.queue(links.queue or "default"), k.gates, k.shared(id),
         ]  # fmt: skip
         fix = "1" if may_fix else ""
         args: list[Arg] = [
@@ -214,7 +214,7 @@ class StructureCalls(EntryCalls):
             if is_text(name):
                 kind, _, id = text_of(name).removeprefix(k.base).partition(":")
                 found.setdefault(kind, []).append(id)
-        named = [id for kind in ("run", "journal", "inbox", "children") for id in found.get(kind, ())]
+        named = [id for kind in ("run", "journal", "inbox", "children", "shared") for id in found.get(kind, ())]
         ids = await self._unlisted(list(dict.fromkeys(named)))
         parents = found.get("children", [])
         ttls = await gather_calls(self.caller, [("PTTL", k.children(id)) for id in parents], deadline_s=self.deadline_s)

@@ -55,7 +55,7 @@ class UpkeepCalls(StoreBase):
     async def expire_children(self, item: str, cursor: str, next_cursor: str, ids: Sequence[str], ttl_ms: int) -> None:
         """One chunk of the walk that gives an ended tree its time to live."""
         k = self.keys
-        keys = [k.walks, k.children(item[1:]), k.run(item[1:])]
+        keys = [k.walks, k.children(item[1:]), k.run(item[1:]), k.shared(item[1:])]
         for id in ids:
             keys += (k.run(id), k.journal(id))
         await self._call("expire_children", keys, (item, cursor, next_cursor, ttl_ms, *ids))

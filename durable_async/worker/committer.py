@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from durable_async.engine.records import Entry, NewChild, Turn, start_record
+from durable_async.engine.children import LARGE
+from durable_async.engine.records import Entry, NewChild, Turn
 from durable_async.store.commands import NO_PARENT, Commit, NewRun
 from durable_async.store.keys import lane_of, priority_of, queue_of
+from durable_async.store.shared import shared_line
 from durable_async.worker.resident import Resident
 
 
@@ -30,7 +32,25 @@ def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
     for entry in turn.entries:
         commit.lines.append((entry.letter, entry.value))
         _effect(commit, resident, entry, worker_id)
+    if len(commit.children) > 1:
+        _share(commit)
     return commit
+
+
+def _share(commit: Commit) -> None:
+    """A large input that several of the new children have is stored once, and they say where."""
+    lots: dict[bytes, list[NewRun]] = {}
+    for child in commit.children:
+        if len(child.start) > LARGE:
+            lots.setdefault(child.digest, []).append(child)
+    for fingerprint, lot in lots.items():
+        start = lot[0].start
+        # Equal inputs come as one object; of others with this fingerprint each keeps its own.
+        same = [child for child in lot if child.start is start]
+        if len(same) > 1:
+            commit.shared[fingerprint] = start[1:]
+            for child in same:
+                child.start = shared_line(commit.id, fingerprint)
 
 
 def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str) -> None:
@@ -53,7 +73,7 @@ def _new_run(child: NewChild, resident: Resident, worker_id: str) -> NewRun:
         workflow=child.workflow,
         queue=lane_of(child.queue, priority),
         digest=child.digest,
-        start=start_record(child.payload),
+        start=child.start,
         retention_ms=resident.claimed.retention_ms,  # a tree is kept and goes as a whole
         delay_ms=child.delay_ms,
         parent=resident.id,

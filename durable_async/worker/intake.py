@@ -25,6 +25,7 @@ from durable_async.worker.clock import ServerClock
 from durable_async.worker.outbox import Outbox
 from durable_async.worker.rebuild import fetch_rest
 from durable_async.worker.resident import Held, Resident, Residents
+from durable_async.worker.shared import SharedInputs
 from durable_async.worker.slots import Slots
 
 log = logging.getLogger("durable_async.worker")
@@ -101,6 +102,7 @@ class Intake:
         self._nonces = 0
         self._nonce_base = secrets.token_hex(6)
         self._reported: set[str] = set()
+        self._shared = SharedInputs(store)
 
     @property
     def room(self) -> int:
@@ -279,8 +281,11 @@ class Intake:
         if spec is None:
             self._unknown(held, claimed)
             return
-        if claimed.journal_length > len(claimed.journal):
-            self._background.spawn(self._claimed_long(held, nonce, claimed, spec))
+        journal = claimed.journal
+        if journal and journal[0][:1] == b"@":
+            journal[0] = self._shared.known(journal[0]) or journal[0]
+        if claimed.journal_length > len(journal) or (journal and journal[0][:1] == b"@"):
+            self._background.spawn(self._claimed_part(held, nonce, claimed, spec))
         else:
             self._runs.take_over(held, nonce, claimed, spec)
 
@@ -314,9 +319,12 @@ class Intake:
             log.error("run %s cannot be put off, and its entry stays: %s", held.run_id, error)
             self.leave_alone(held)
 
-    async def _claimed_long(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
+    async def _claimed_part(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
         try:
-            claimed.journal = await fetch_rest(self._store, held.run_id, claimed)
+            if claimed.journal_length > len(claimed.journal):
+                claimed.journal = await fetch_rest(self._store, held.run_id, claimed)
+            if claimed.journal[0][:1] == b"@":
+                claimed.journal[0] = await self._shared.fetch(held.run_id, claimed.journal[0])
         except ServerError as error:
             self._damaged(held, str(error), claimed.epoch)
             return

@@ -52,7 +52,8 @@ def begin_run(run: Run, claimed: Claimed) -> None:
     """
     journal = claimed.journal
     if not journal or journal[0][:1] != b"S" or len(journal) < claimed.journal_length:
-        raise CorruptPayload(f"the journal of run {run.identity.id} is incomplete")
+        what = "input" if journal and journal[0][:1] == b"@" else "journal"
+        raise CorruptPayload(f"the {what} of run {run.identity.id} is incomplete")
     if run.identity.gen > run.identity.born:
         _begin_again(run, journal)
         return

@@ -17,7 +17,7 @@ async def failed(world: World) -> None:
 async def retry(world: World) -> None:
     await failed(world)
     k = world.keys
-    keys = (k.run("p"), k.journal("p"), k.children("p"), k.timers, k.walks, k.queue("q"))
+    keys = (k.run("p"), k.journal("p"), k.children("p"), k.timers, k.walks, k.queue("q"), k.shared("p"), k.shared("p"))
     world.caller.is_dry = True
     world.eval("retry_run", keys, (world.now, "p", "t", 1_000, "q"))
 

@@ -68,6 +68,7 @@ async def _commit(world: World, want: str, **more: Any) -> None:
     copy.resume()
     new = [world.child("p/c/y", "p/c"), world.child("p/c/z", "p/c", delay_ms=5)]
     world.caller.is_dry = True
+    more["shared"] = {b"fingerprint": b"input"}
     awaits = ["p/c/x", "p/c/y"]
     copy.commit(want, [b"R2"], take=1, children=new, awaits=awaits, walks=[("kx", b"0")], sets=["waiting", "x"], **more)
 

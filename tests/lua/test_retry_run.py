@@ -24,7 +24,7 @@ async def test_an_unknown_run(world: World) -> None:
         await world.store.retry_run("r", 0)
     key = world.keys.run("r")
     k = world.keys
-    keys = (key, k.journal("r"), k.children("r"), k.timers, k.walks, k.queue("q"))
+    keys = (key, k.journal("r"), k.children("r"), k.timers, k.walks, k.queue("q"), k.shared("r"), k.shared("r"))
     assert world.eval("retry_run", keys, (T0, "r", "t", 0, "q")) == [Answer.GONE]
 
 
@@ -58,5 +58,14 @@ async def test_its_parent_is_not_told_again(world: World) -> None:
 async def test_another_queue(world: World) -> None:
     await failed(world)
     k = world.keys
-    keys = (k.run("p"), k.journal("p"), k.children("p"), k.timers, k.walks, k.queue("other"))
+    keys = (
+        k.run("p"),
+        k.journal("p"),
+        k.children("p"),
+        k.timers,
+        k.walks,
+        k.queue("other"),
+        k.shared("p"),
+        k.shared("p"),
+    )
     assert world.eval("retry_run", keys, (T0, "p", "t", 0, "other")) == [Answer.RETRY]

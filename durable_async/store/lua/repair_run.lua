@@ -21,6 +21,7 @@ local meta_key = KEYS[9]
 local worker_key = KEYS[10]
 local queue_key = KEYS[11]
 local gates_key = KEYS[12]
+local shared_key = KEYS[13]
 local given_now = ARGV[1]
 local id = ARGV[2]
 local may_write = ARGV[3]
@@ -40,12 +41,12 @@ if run and (run.owner ~= owner or run.queue ~= queue or run.parent ~= parent_id)
 local keys = {
   run = run_key, journal = journal_key, inbox = inbox_key, children = children_key, timers = timers_key,
   walks = walks_key, blocked = blocked_key, index = index_key, worker = worker_key, queue = queue_key,
-  gates = gates_key, room = { KEYS, #KEYS - 7, string.match(queue, '^[^:]*') },
+  gates = gates_key, shared = shared_key, room = { KEYS, #KEYS - 7, string.match(queue, '^[^:]*') },
 }
-local next_key = 13
+local next_key = 14
 if parent_id ~= '' then
-  keys.parent, keys.siblings = KEYS[13], KEYS[14]
-  next_key = 15
+  keys.parent, keys.siblings = KEYS[14], KEYS[15]
+  next_key = 16
 end
 
 local now = now_ms(given_now)

@@ -1,7 +1,7 @@
 -- Takes a failed run up again: its failure is void, its journal goes on behind it. What of it still counts is found out
 -- by whoever claims it.
 -- Returns: {OK, now} | {DONE, status}: it has not failed | {GONE} | {RETRY}: its queue is another one.
--- Writes: run, journal, children, timers, walks, queue.
+-- Writes: run, journal, children, shared, timers, walks, queue.
 -- Repeat-safe: the same token gets the first answer.
 -- Wakes: whoever reads the queue. Its parent has been told of the failure and is not told again.
 local run_key = KEYS[1]
@@ -10,6 +10,8 @@ local children_key = KEYS[3]
 local timers_key = KEYS[4]
 local walks_key = KEYS[5]
 local queue_key = KEYS[6]
+local shared_key = KEYS[7]
+local parents_shared_key = KEYS[8]
 local given_now = ARGV[1]
 local id = ARGV[2]
 local token = ARGV[3]
@@ -17,6 +19,7 @@ local timeout_ms = ARGV[4]
 local queue = ARGV[5]
 --- @include "lib/now"
 --- @include "lib/entry"
+--- @include "lib/shared"
 
 local f = redis.call('HMGET', run_key, 'status', 'retried_by', 'gen', 'mail', 'kids', 'queue', 'deadline')
 if not f[1] then return { STATUS.GONE } end
@@ -29,13 +32,17 @@ local timeout, kids = tonumber(timeout_ms) or 0, tonumber(f[5]) or 0
 redis.call('HLEN', walks_key)
 redis.call('ZCARD', timers_key)
 redis.call('XLEN', queue_key)
+-- What it shares with its siblings goes with its parent, which may have ended.
+local copy = read_shared(journal_key, parents_shared_key)
 
--- The first write, to the one key not read.
+-- The first write, to the one key not read whole.
 redis.call('RPUSH', journal_key, 'V' .. now)
+if copy then redis.call('LSET', journal_key, 0, copy) end
 -- The tree is kept again: what has got a time to live already loses it by a walk of its own.
 redis.call('PERSIST', run_key)
 redis.call('PERSIST', journal_key)
 redis.call('PERSIST', children_key)
+redis.call('PERSIST', shared_key)
 redis.call('HDEL', walks_key, 'e' .. id, 'x' .. id, 'o' .. id)
 if kids > 0 then redis.call('HSET', walks_key, 'p' .. id, 0) end
 redis.call('HDEL', run_key, 'finished', 'cancel', 'cancel_at', 'cancel_kids', 'cancel_token', 'ended_by', 'grace',

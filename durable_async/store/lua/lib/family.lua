@@ -63,11 +63,18 @@ local function decide_child(family, child, found)
   return 'create'
 end
 
--- The reads for the children that a commit creates. Five arguments and three keys each; returns what is next.
+-- The reads for the children that a commit creates, and for the inputs that several of them have. Five arguments and
+-- three keys for each child; returns what is next.
 local function read_new_children(family, n_new, next_key, at, keys, args)
   if n_new == 0 then return next_key, at end
   family.children_key, family.index_key, family.queues = keys[next_key], keys[next_key + 1], {}
   next_key = next_key + 2
+  if family.n_shared > 0 then
+    family.shared_key, next_key = keys[next_key], next_key + 1
+    redis.call('HLEN', family.shared_key)
+    family.shared = { unpack(args, at + 1, at + 2 * family.n_shared) }
+    at = at + 2 * family.n_shared
+  end
   redis.call('ZCARD', family.index_key)
   if family.kids > 0 then redis.call('ZCARD', family.children_key) end
   for i = 1, n_new do
@@ -148,6 +155,9 @@ end
 -- Writes what read_family has decided.
 local function write_family(family)
   local members, listed, kids = {}, {}, family.kids
+  for i = 1, 2 * family.n_shared, 2 do
+    redis.call('HSETNX', family.shared_key, family.shared[i], family.shared[i + 1])
+  end
   for _, child in ipairs(family.new) do
     if child.is_leftover then
       redis.call('DEL', child.run_key)

@@ -65,10 +65,11 @@ local function find_leftovers(keys, id, plan)
     if redis.call('ZSCORE', keys.timers, letter .. id) then plan.found.timer_left = true end
   end
   if redis.call('HEXISTS', keys.blocked, id) == 1 then plan.found.block_left = true end
-  -- A list of children is needed as long as the walk goes on that expires them.
+  -- A list of children, and what they share, is needed as long as the walk goes on that expires them.
   local is_walked = redis.call('HEXISTS', keys.walks, 'e' .. id) == 1
-  for _, key in ipairs({ keys.journal, keys.inbox, keys.children }) do
-    if redis.call('PTTL', key) == -1 and not (key == keys.children and is_walked) then
+  for _, key in ipairs({ keys.journal, keys.inbox, keys.children, keys.shared }) do
+    local is_theirs = key == keys.children or key == keys.shared
+    if redis.call('PTTL', key) == -1 and not (is_theirs and is_walked) then
       plan.orphans[#plan.orphans + 1] = key
       plan.found.orphan = true
     end
@@ -189,9 +190,10 @@ local function find_end_damage(keys, run, id, plan)
   plan.retention = retention_of(run.retention)
   if not plan.retention then return end
   if redis.call('PTTL', keys.run) ~= -1 then
-    -- Its own time to live has begun, and nobody is on the way to give one to its children and to their list.
+    -- Its own time to live has begun, and nobody is on the way to give one to its children and what belongs to them.
     local is_walked = redis.call('HEXISTS', keys.walks, 'e' .. id) == 1
-    plan.found.ttl_gone = run.kids > 0 and not is_walked and redis.call('PTTL', keys.children) == -1 or nil
+    local is_kept = redis.call('PTTL', keys.children) == -1 or redis.call('PTTL', keys.shared) == -1
+    plan.found.ttl_gone = run.kids > 0 and not is_walked and is_kept or nil
     plan.has_ttl = true
     return
   end
