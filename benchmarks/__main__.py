@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import report
+from benchmarks import growth, report, scaling
 from benchmarks.cases import CASES, driver_of
 from benchmarks.host import Host, find_systems
 
@@ -30,7 +30,13 @@ def one(options: argparse.Namespace) -> int:
 def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="CASE|report")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="CASE|report|growth|scaling")
+    growing = commands.add_parser("growth", help="how cost grows, of ours")
+    growth.add_arguments(growing)
+    growing.set_defaults(run=growth.run)
+    widening = commands.add_parser("scaling", help="throughput by number of worker processes, of ours")
+    scaling.add_arguments(widening)
+    widening.set_defaults(run=scaling.run)
     reporting = commands.add_parser("report", help=report.__doc__)
     report.add_arguments(reporting)
     reporting.set_defaults(run=report.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,11 +32,12 @@ class Ours(System):
     )
     fsync: ClassVar[Literal["everysec", "always"]] = "everysec"
 
-    def __init__(self, options: Options, bell: Bell) -> None:
+    def __init__(self, options: Options, bell: Bell, workers: int = 1) -> None:
         super().__init__(options, bell)
         self.server = redis_server(self.fsync)
         self.durable = Durable(self.server.url, workflows=flows.ALL)
-        self._worker: subprocess.Popen[bytes] | None = None
+        self._count = workers
+        self._workers: list[subprocess.Popen[bytes]] = []
 
     @property
     def durability(self) -> str:
@@ -50,14 +52,14 @@ class Ours(System):
         await self.durable.__aenter__()
 
     async def stop(self) -> None:
-        if self._worker is not None:
+        if self._workers:
             await self.durable.__aexit__(None, None, None)
             await self.kill_worker()
         self.server.stop()
 
     def processes(self) -> dict[str, list[int]]:
-        assert self._worker is not None
-        return {"server": [self.server.pid], "worker": [self._worker.pid], "client": client_process()}
+        workers = [worker.pid for worker in self._workers]
+        return {"server": [self.server.pid], "worker": workers, "client": client_process()}
 
     async def start_run(self, flow: str, arg: int) -> Handle[Any]:
         return await self.durable.start(flows.BY_NAME[flow], arg)
@@ -76,24 +78,27 @@ class Ours(System):
                 await asyncio.sleep(0.02)
 
     async def kill_worker(self) -> None:
-        assert self._worker is not None
-        self._worker.kill()
-        await asyncio.to_thread(self._worker.wait)
+        await self._end(signal.SIGKILL)
 
     async def stop_worker(self) -> None:
-        assert self._worker is not None
-        self._worker.terminate()
-        await asyncio.to_thread(self._worker.wait)
+        await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            worker.send_signal(number)
+        for worker in self._workers:
+            await asyncio.to_thread(worker.wait)
 
     async def start_worker(self) -> None:
         command = [sys.executable, "-m", "benchmarks.ours_worker", self.server.url, str(self.options.concurrency)]
         if self.options.uvloop:
             command.append("uvloop")
         environment = {**os.environ, VARIABLE: self.bell.path}
-        self._worker = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        assert self._worker.stdout is not None
-        if not await asyncio.to_thread(self._worker.stdout.readline):
-            raise RuntimeError("the worker did not start")
+        self._workers = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(self._count)]
+        for worker in self._workers:
+            assert worker.stdout is not None
+            if not await asyncio.to_thread(worker.stdout.readline):
+                raise RuntimeError("a worker did not start")
 
     def server_bytes(self) -> int:
         return used_memory(self.server)
