@@ -151,7 +151,7 @@ def markdown(data: dict[str, Any]) -> str:
             f"Load before: {data['machine']['load']}.\n",
             table(["workers", "runs/s", "simulated", "server", "worker", "client"], rows),
             f"Simulated with 32 cores and {CLIENTS} clients, out of the CPU per run of one worker. A server that does",
-            f"nothing else makes {short(data['server_limit'])} runs/s. What this leaves out: `benchmarks/simulate.py`.\n",
+            f"nothing else makes {short(data['server_limit'])} runs/s. Not in it: see `benchmarks/simulate.py`.\n",
             table(["workers", "runs/s", "no more than"], far),
             "## What the server spends its time on\n",
             "µs per run, one worker; see `benchmarks/spent.py`.\n",
