@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from durable_async.store.status import Answer
 
 from .world import T0, TERMINAL, Copy, World
@@ -12,6 +14,10 @@ def renew(copy: Copy, times: str = "0 0", lines: list[bytes] | None = None, **mo
     gen = int(copy.world.field(copy.id, "gen") or 1)
     sets = ["gen", gen + 1, "attempt", gen + 1]
     return copy.commit("renew", listed=listed, payload=b"Sagain", due_ms=times, sets=sets, queue="q", **more)
+
+
+def parent_mail(world: World) -> int:
+    return int(world.field("p", "mail"))
 
 
 class TestRenewal:
@@ -171,6 +177,19 @@ class TestEarlierLives:
         parent, _ = world.claim("A", "p", nonce="n4"), None
         parent.commit("go", [b"R3"], children=[world.child(parent_gen=2)])
         assert world.status("p/c") == "ready"
+
+    @pytest.mark.parametrize("kid", ["completed", "running"])
+    async def test_an_adopted_child_is_told_of_to_whom_awaits_it_later(self, world: World, kid: str) -> None:
+        """The attempt before has awaited it; this one starts it, does something else, and awaits it then."""
+        parent, old = await self.renewed(world, kid="completed" if kid == "completed" else "running")
+        starts = [world.child(parent_gen=2, mode="k", notify=False)]
+        assert parent.commit("go", [b"R1"], children=starts)[2] == []
+        if kid == "running":
+            assert old is not None
+            old.commit("completed", payload=b"old")
+            assert world.inbox("p") == []
+        reply = parent.commit("park", [b"Rawait"], awaits=["p/c"])
+        assert reply[:3] == [Answer.OK, T0, [b"M%d %d Ccp/c\nold" % (parent_mail(world), T0)]]
 
     async def test_its_children_stay_listed_with_it(self, world: World) -> None:
         await world.start("p")

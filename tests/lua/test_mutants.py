@@ -173,6 +173,8 @@ MUTANTS = [
     ("lib/finish", "if plan.walks then redis.call('HLEN', keys.walks) end", ""),
     ("lib/finish", "if plan.has_timers then redis.call('ZREM'", "if false then redis.call('ZREM'"),
     ("lib/finish", "if plan.has_mail then redis.call('DEL', keys.inbox) end", ""),
+    ("lib/family", "child.fate == 'join' or child.fate == 'keep' then", "child.fate == 'join' then"),
+    ("lib/family", "if not is_notified(child.fields) then redis.call('HSET', child.run_key, 'notify', '') end", ""),
     ("lib/family", "and not string.find(child.mode, 'c', 1, true)", ""),
     ("lib/family", "    if is_unborn then return 'refuse' end\n", ""),
     ("lib/family", "      redis.call('DEL', child.run_key)\n", ""),

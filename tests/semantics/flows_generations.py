@@ -95,6 +95,17 @@ async def leaves_children_behind(given: dict[str, Any]) -> list[Any]:
     return [called, await child.result()]
 
 
+@workflow(retry=Retry(max_attempts=2, initial=SOON))
+async def starts_then_awaits(given: dict[str, Any]) -> list[Any]:
+    """Both attempts start a child, do something else, and await it then."""
+    child = await start_workflow(leaf, given, ref="kid")
+    await mark(given["ledger"], f"between {info().attempt}")
+    got = await child.result()
+    if info().attempt == 1:
+        raise ValueError("the first one")
+    return [got, info().attempt]
+
+
 @workflow
 async def echo_or_sleep(given: dict[str, Any]) -> Any:
     await mark(given["ledger"], f"{given['say']} begins")

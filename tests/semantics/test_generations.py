@@ -91,6 +91,12 @@ class TestRetry:
         world.assert_ran("started begins")
         assert world.ledger.counts()["called begins"] >= 2
 
+    async def test_o13_a_child_that_the_attempt_before_awaited_is_awaited_again(self, world: World) -> None:
+        async with world.workers():
+            handle = await world.durable.start(flows.starts_then_awaits, given(world), id="r")
+            assert await world.result(handle) == [7, 2]
+        world.assert_ran("leaf", "between 1", "between 2")
+
 
 class TestContinueAsNew:
     async def test_context_stays_and_numbers_differ(self, world: World) -> None:

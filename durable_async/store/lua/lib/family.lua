@@ -170,8 +170,10 @@ local function write_family(family)
       if child.gates_key then note_lane(child.gates_key, child.fields) end
     elseif child.fate == 'bury' then
       bury_child(family, child)
-    elseif child.fate == 'join' then
-      redis.call('HSET', child.run_key, unpack(child.fields))
+    elseif child.fate == 'join' or child.fate == 'keep' then
+      if child.fate == 'join' then redis.call('HSET', child.run_key, unpack(child.fields)) end
+      -- An earlier life has awaited it, this one has not yet: when it does, it is to be told.
+      if not is_notified(child.fields) then redis.call('HSET', child.run_key, 'notify', '') end
     elseif child.fate == 'wait' then
       redis.call('HSET', child.run_key, 'notify', '1', 'pgen', family.gen, 'hint', family.owner)
     end
