@@ -60,6 +60,8 @@ class Fleet:
         self.canary = f"S3CR3T-{secrets.token_hex(8)}"
         """In every input, and in no log."""
         self.logs: list[Path] = []
+        self.flows = "faults.flows"
+        self.cancelled_share = CANCELLED
         self.broken: list[str] = []
         """What the observer saw that must never be."""
         self._size = size
@@ -69,11 +71,11 @@ class Fleet:
         book.write("namespace", namespace=namespace)
         book.write("canary", text=self.canary)
 
-    def spawn(self, *, via: str = "", nursery: Nursery | None = None, flows: str = "faults.flows") -> int:
+    def spawn(self, *, via: str = "", nursery: Nursery | None = None, flows: str = "") -> int:
         """One more worker process."""
         options = {"lease": self.lease, "drain_timeout": 5.0, "concurrency": 20, **self.options}
         pid = (nursery or self._nursery).spawn(
-            url=via or self.via, namespace=self.namespace, flows=[flows], options=options, limits={}
+            url=via or self.via, namespace=self.namespace, flows=[flows or self.flows], options=options, limits={}
         )
         self.pids.append(pid)
         return pid
@@ -169,7 +171,7 @@ class Fleet:
             "pause_s": round(self.random.uniform(0, 0.2), 3),
             "canary": self.canary,
         }
-        is_doomed, when = self.random.random() < CANCELLED, self.random.uniform(0, 1)
+        is_doomed, when = self.random.random() < self.cancelled_share, self.random.uniform(0, 1)
         handle = await durable.start(flows.tree, given, id=id)
         self.book.write("start", id=id)
         self.book.write("expect", id=id, value=flows.TREE_RESULT)

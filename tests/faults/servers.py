@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
@@ -17,8 +17,11 @@ from typing import Any
 import pytest
 import redis
 
+from durable_async import Durable, IncompatibleServer
 from durable_async.server.binary import find_binary
 from durable_async.server.ephemeral import EphemeralServer, ephemeral_server
+
+from . import flows
 
 HERE = Path(__file__).parent
 PAUSE_MS = 10_000
@@ -76,6 +79,17 @@ def faked(file: Path) -> dict[str, str]:
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+
+
+async def refusal(url: str, namespace: str) -> str:
+    """What a worker says that does not accept this server."""
+    async with AsyncExitStack() as stack:
+        try:
+            durable = await stack.enter_async_context(Durable(url, workflows=[flows], namespace=namespace))
+            await stack.enter_async_context(durable.worker())
+        except IncompatibleServer as error:
+            return str(error)
+    raise AssertionError("it was accepted")
 
 
 # ---------------------------------------------------------------------- power
