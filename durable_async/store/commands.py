@@ -13,6 +13,8 @@ LAST_MS: Final = 253_402_300_799_000
 """The end of the year 9999."""
 
 NO_PARENT = ("", "", "")
+NOBODYS: Final = (None,) * 5
+"""What a root's record says of its parent."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,23 +126,8 @@ class Claimed:
     @classmethod
     def _from_reply(cls, reply: Sequence[Any]) -> Claimed:
         _, epoch, f, journal, length, inbox = reply
-        (
-            started,
-            workflow,
-            queue,
-            parent,
-            ref,
-            hint,
-            parent_queue,
-            attempt,
-            depth,
-            created,
-            version,
-            _,
-            kept,
-            gen,
-            late,
-        ) = f[8:23]
+        started, workflow, queue, attempt, created, version, _, kept, gen, late = f[8:18]
+        parent, ref, hint, parent_queue, depth = f[18:] or NOBODYS
         return cls(
             epoch=epoch,
             started_ms=_time_ms(started),

@@ -116,7 +116,9 @@ class Store(
         id = c.id
         keys = [k.run_prefix + id, k.journal_prefix + id, k.inbox_prefix + id, k.timers, k.walks]
         has_parent = bool(c.parent[0]) and c.want not in ("go", "park", "block", "renew")
-        counts = f"{len(c.lines)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {len(c.questions)} {int(has_parent)}"
+        counts = ""
+        if has_parent or c.children or c.awaits or c.walks or c.questions or c.slot_of:
+            counts = f"{len(c.lines)} {len(c.children)} {len(c.awaits)} {len(c.walks)} {len(c.questions)} {+has_parent}"
         due = "" if c.due_ms is None else c.due_ms
         packed, page = pack_flat(c.sets) if c.sets else b"", f"{PAGE} {c.seen}"
         args: list[Any] = [

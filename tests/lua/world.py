@@ -178,7 +178,7 @@ class World:
         reply = self.claim_reply(worker, id, **more)
         assert reply[0] == Answer.OK, reply
         f = [v.decode("latin-1") if isinstance(v, bytes) else "" for v in reply[2]]
-        parent = (f[11], f[13], f[14]) if f[11] else NO_PARENT
+        parent = (f[18], f[20], f[21]) if f[18:] and f[18] else NO_PARENT
         return Copy(self, id, worker, reply[1], nonce, entry, reply[5], parent=parent)
 
     def ack(self, copy: Copy) -> None:

@@ -34,14 +34,30 @@ local page = ARGV[12]
 --- @include "lib/now"
 --- @include "lib/finish"
 
-local n_list, n_new, n_await, n_walks, n_asked, has_parent =
-  string.match(counts, '(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
-n_list, n_new, n_await, n_walks = tonumber(n_list), tonumber(n_new), tonumber(n_await), tonumber(n_walks)
+-- Mostly there is the list and nothing else.
+local n_list, n_new, n_await, n_walks, n_asked, has_parent = (#ARGV - 12) / 2, 0, 0, 0, 0, '0'
+if counts ~= '' then
+  n_list, n_new, n_await, n_walks, n_asked, has_parent = string.match(counts, '(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)')
+  n_list, n_new, n_await, n_walks = tonumber(n_list), tonumber(n_new), tonumber(n_await), tonumber(n_walks)
+  n_asked = tonumber(n_asked)
+end
+local leaves = want == 'park' or want == 'renew'
+local ending = want ~= 'go' and want ~= 'block' and not leaves
 
-local f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'answer', 'mail', 'taken',
-  'cancel_at', 'timer', 'grace', 'kids', 'retention', 'notify', 'client', 'nudged', 'owner', 'deadline', 'pgen')
-local mail, taken = tonumber(f[7]) or 0, math.max(tonumber(f[8]) or 0, 0)
-local clients = f[15] or ''
+-- A field that is read costs as much as a call of a function that does nothing: only those that this want has use for.
+local f
+if has_parent == '1' then
+  f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'mail', 'taken', 'cancel_at', 'client',
+    'nudged', 'timer', 'retention', 'grace', 'deadline', 'kids', 'notify', 'pgen')
+elseif ending or want == 'renew' then
+  f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'mail', 'taken', 'cancel_at', 'client',
+    'nudged', 'timer', 'retention', 'grace', 'deadline', 'kids')
+else
+  f = redis.call('HMGET', run_key, 'status', 'epoch', 'nonce', 'seq', 'entry', 'mail', 'taken', 'cancel_at', 'client',
+    'nudged', 'timer')
+end
+local mail, taken = tonumber(f[6]) or 0, math.max(tonumber(f[7]) or 0, 0)
+local clients = f[9] or ''
 local now = now_ms(given_now)
 
 -- What waits in the inbox is answered from the first message on that the owner has not been told: what it has been told
@@ -59,10 +75,10 @@ end
 if not f[1] or f[2] ~= epoch or f[3] ~= nonce then return { STATUS.FENCED, now } end
 if f[4] == seq then
   -- The reply to this very commit was lost: the stored answer, never a second look at park or end.
-  local rest = {}
-  if f[6] == tostring(STATUS.OK) and read_unseen then rest = read_unseen(taken, 0) end
+  local rest, answer = {}, redis.call('HGET', run_key, 'answer')
+  if answer == tostring(STATUS.OK) and read_unseen then rest = read_unseen(taken, 0) end
   if rest.err then return rest end
-  return { tonumber(f[6]), now, rest, clients, '' }
+  return { tonumber(answer), now, rest, clients, '' }
 end
 -- A request that arrives after its own retry, a copy that is not the journal's, or a run that somebody else has ended.
 if (tonumber(f[4]) or 0) + 1 ~= tonumber(seq) or f[1] ~= 'running' or f[5] ~= entry then
@@ -110,24 +126,26 @@ local function put(name, value)
 end
 put('seq', seq)
 if consumed > 0 or is_lost then put('taken', taken) end
-if f[16] == '1' then put('nudged', '') end
+if f[10] == '1' then put('nudged', '') end
 
-local cancel_at, kids, next_key = tonumber(f[9]) or 0, tonumber(f[12]) or 0, 6
+local cancel_at, kids, next_key = tonumber(f[8]) or 0, tonumber(f[15]) or 0, 6
 local asked, family, tells = nil, nil, nil
-if n_asked ~= '0' then
+if n_asked > 0 then
 --- @include "lib/questions"
   asked = { id = id, run_key = run_key, inputs_key = KEYS[6], questions_key = KEYS[7], write = write_questions }
   next_key = 8
-  at = read_questions(asked, tonumber(n_asked), at, ARGV)
+  at = read_questions(asked, n_asked, at, ARGV)
   put('inputs', cmsgpack.pack(asked.names))
   tells = asked.tells
 end
 if n_new > 0 or n_await > 0 then
   -- Included here and not above: most commits have no use for these functions, and making them costs a microsecond.
 --- @include "lib/family"
+  local g = redis.call('HMGET', run_key, 'owner', 'gen', 'kids')
+  kids = tonumber(g[3]) or 0
   family = {
-    id = id, now = now, owner = f[17] or '', kids = kids, timers_key = timers_key, is_cancelled = cancel_at > 0,
-    gen = redis.call('HGET', run_key, 'gen') or '1', walks_key = walks_key,
+    id = id, now = now, owner = g[1] or '', gen = g[2] or '1', kids = kids, timers_key = timers_key,
+    walks_key = walks_key, is_cancelled = cancel_at > 0,
     n_shared = tonumber(string.match(counts, 's(%d+)') or 0),
   }
   next_key, at = read_family(family, n_new, n_await, next_key, at, KEYS, ARGV)
@@ -150,12 +168,10 @@ if n_walks > 0 then redis.call('HLEN', walks_key) end
 -- A run that would park with a message waiting, or end with a cancel waiting, does not: no wake-up is lost and
 -- a promised cancel is kept. One that would begin anew takes all its messages with it; one that has asked for a child
 -- whose id is still occupied sees to it first.
-local ending = want ~= 'go' and want ~= 'park' and want ~= 'block' and want ~= 'renew'
-local leaves = want == 'park' or want == 'renew'
 local stays = cancel_at > taken or (family and family.has_to_wait)
 if (leaves and (mail > taken or n_tells > 0)) or (ending and stays) then want, ending = 'go', false end
 local keys = { run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key }
-local timer, answer, plan, workflow = f[10] or '', STATUS.OK, nil, nil
+local timer, answer, plan, workflow = f[11] or '', STATUS.OK, nil, nil
 if ending then
   local parent = nil
   if has_parent == '1' then
@@ -167,13 +183,13 @@ if ending then
   answer = STATUS.ENDED
   -- What this very commit takes is still in the inbox: an end deletes it whole.
   plan = plan_end(keys, {
-    mail = mail, taken = taken - consumed, timer = timer, grace = f[11] or '', kids = kids, retention = f[13],
-    notify = f[14], deadline = f[18] or '', pgen = f[19],
+    mail = mail, taken = taken - consumed, timer = timer, retention = f[12], grace = f[13] or '',
+    deadline = f[14] or '', kids = kids, notify = f[16], pgen = f[17],
   }, parent)
 elseif want == 'renew' then
 --- @include "lib/renew"
   answer = STATUS.RENEWED
-  plan = plan_renewal(keys, KEYS[next_key], due_ms, f[18] or '')
+  plan = plan_renewal(keys, KEYS[next_key], due_ms, f[14] or '')
   plan.write = renew_run
 else
   if n_tells > 0 then
@@ -197,7 +213,7 @@ end
 put('answer', answer)
 -- What was recorded or taken will not kill the next owner, and neither did what led to a park: the count of owners that
 -- died begins anew. A commit of nothing proves nothing: the step after it may be the deadly one.
-if #lines > 0 or consumed > 0 or answer == STATUS.PARKED then put('claims', 0) end
+if not ending and (#lines > 0 or consumed > 0 or answer == STATUS.PARKED) then put('claims', 0) end
 
 local room, slot_key = nil, ''
 if answer ~= STATUS.OK and string.sub(counts, -1) == 'g' then

@@ -20,8 +20,8 @@ local token = ARGV[6]
 --- @include "lib/lanes"
 
 -- Two clients racing for one id: the first creates, every other one is told what is there.
-local old = redis.call('HMGET', run_key, 'status', 'workflow', 'digest', 'token')
-if old[1] then
+if redis.call('HGET', run_key, 'status') then
+  local old = redis.call('HMGET', run_key, 'status', 'workflow', 'digest', 'token')
   -- The reply to this very call was lost: what is there is its own doing.
   if token ~= '' and old[4] == token then return { STATUS.OK, now_ms(given_now) } end
   return { STATUS.EXISTS, old[2], old[3], old[1] }

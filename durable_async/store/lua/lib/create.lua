@@ -26,7 +26,9 @@ local function create_run(now, run_key, journal_key, queue_key, timers_key, id, 
     redis.call('ZADD', timers_key, now + delay_ms + timeout_ms, 'r' .. id)
   end
   redis.call('HSET', run_key, unpack(fields))
-  -- A journal without a record is a leftover of an earlier life: its lines, and its time to live, are not this run's.
-  redis.call('DEL', journal_key)
-  redis.call('RPUSH', journal_key, record)
+  if redis.pcall('RPUSH', journal_key, record) ~= 1 then
+    -- A journal without a record is a leftover of an earlier life: its lines, and its time to live, are not this run's.
+    redis.call('DEL', journal_key)
+    redis.call('RPUSH', journal_key, record)
+  end
 end

@@ -42,8 +42,8 @@ local function finish_run(now, keys, id, plan, status, payload, lines, set)
   if plan.has_mail then redis.call('DEL', keys.inbox) end
   if plan.has_timers then redis.call('ZREM', keys.timers, 'w' .. id, 'd' .. id, 'g' .. id, 'r' .. id) end
   local n = #set
-  set[n + 1], set[n + 2], set[n + 3], set[n + 4] = 'status', status, 'finished', now
-  set[n + 5], set[n + 6], set[n + 7], set[n + 8] = 'entry', '', 'waiting', ''
+  set[n + 1], set[n + 2], set[n + 3], set[n + 4], set[n + 5], set[n + 6] =
+    'status', status, 'finished', now, 'entry', ''
   redis.call('HSET', keys.run, unpack(set))
   if plan.walks then redis.call('HSET', keys.walks, 'e' .. id, 0) end
   if plan.expires and plan.retention then
