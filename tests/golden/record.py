@@ -20,8 +20,13 @@ from durable_async.store.keys import Keys
 from .history import FOLDER, KEPT, Recorded, dump
 from .stories import MODULES, STORIES, play
 
-ROOT = str(Path(__file__).resolve().parents[2]).encode()
-PLACE = b"/checkout".ljust(len(ROOT), b"/")[: len(ROOT)]
+PLACES = {
+    path.encode(): name.ljust(len(path), b"/")[: len(path)]
+    for path, name in (
+        (str(Path(__file__).resolve().parents[2]), b"/checkout"),
+        (str(Path(asyncio.__file__).parents[1]), b"/python"),
+    )
+}
 """Where tracebacks say that the code is, for the files to be the same everywhere: lengths are stored, so as long."""
 GRACE = Limits(cancel_grace=2.0)
 
@@ -35,7 +40,8 @@ def take(server: redis.Redis, keys: Keys, name: str) -> list[Recorded]:
             continue
         fields = {k.decode(): v.decode("latin-1") for k, v in server.hgetall(key).items()}  # type: ignore[union-attr]
         journal: list[bytes] = server.lrange(keys.journal(id), 0, -1)  # type: ignore[assignment]
-        journal = [line.replace(ROOT, PLACE) for line in journal]
+        for path, name in PLACES.items():
+            journal = [line.replace(path, name) for line in journal]
         found.append(Recorded(id, {k: v for k, v in fields.items() if k in KEPT}, journal))
     return sorted(found, key=lambda run: run.id)
 
