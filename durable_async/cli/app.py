@@ -39,6 +39,7 @@ _COMMANDS: Final = {
     "doctor": "doctor_command",
     "purge": "purge_command",
     "server": "server_command",
+    "dashboard": "dashboard_command",
     "demo": "demo_command",
 }
 """The module that holds the command; its attribute is the command's name and an underscore."""

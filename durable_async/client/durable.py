@@ -12,6 +12,7 @@ from durable_async.client.checks import CONFLICTS, check_filter, check_moment, c
 from durable_async.client.handle import Handle
 from durable_async.client.inputs import Inputs
 from durable_async.client.lives import Lives
+from durable_async.client.mounting import Mounting
 from durable_async.client.operating import Operating
 from durable_async.client.queries import Queries
 from durable_async.client.registration import spec_of
@@ -35,7 +36,7 @@ _Events = list[HistoryEvent]
 OutputT = TypeVar("OutputT")
 
 
-class Durable(Serving, Operating, Scheduling, Inputs, Lives):
+class Durable(Serving, Operating, Scheduling, Inputs, Lives, Mounting):
     """A client of one namespace, which can also run workers.
 
     Entering it opens the connection, leaving it closes it; one instance may be entered from several places of one

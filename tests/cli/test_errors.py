@@ -332,6 +332,7 @@ def test_a_missing_extra_is_named(project: Project) -> None:
         ("click", "cli", ["list"]),
         ("rich", "cli", ["list"]),
         ("watchfiles", "cli", ["worker", "shop", "--reload"]),
+        ("uvicorn", "web", ["dashboard"]),
         ("prometheus_client", "metrics", ["worker", "shop", "--metrics-port", "0"]),
         ("prometheus_client", "metrics", ["worker", "shop", "--metrics-port", "0", "-w", "2"]),
     ):
