@@ -9,7 +9,7 @@ from benchmarks.cases import CASES, driver_of
 from benchmarks.stats import Summary, median_by_role, summarize, times_better
 
 OURS, OURS_ALWAYS, FLOOR = "durable-async", "durable-async-always", "floor"
-_OWN = (OURS, OURS_ALWAYS, FLOOR, "floor-always")
+_OWN = (OURS, OURS_ALWAYS)
 
 
 class Results:

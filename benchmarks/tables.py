@@ -15,7 +15,7 @@ def markdown(results: Results) -> str:
     data = results.data
     durable, queues = results.peers("durable"), results.peers("queue")
     own = [name for name in (OURS, OURS_ALWAYS) if name in results.systems]
-    floors = [name for name in (FLOOR, "floor-always") if name in results.systems]
+    floors = [name for name, facts in results.systems.items() if facts["kind"] == "floor"]
     parts = [
         "# Benchmarks\n",
         machine(data),
@@ -39,10 +39,11 @@ def markdown(results: Results) -> str:
     if floors:
         parts += [
             "## The floor\n",
-            "What any durable engine must do on this server, raw and pipelined; see `benchmarks/peers/floor.py`.\n",
+            "What any durable engine must do on this server, raw and pipelined (`benchmarks/peers/floor.py`); and the",
+            "same behind the checks that make it safe (`benchmarks/peers/floor_fenced.py`).\n",
             by_case(results, floors, lambda case, system: answer(results, case, system, [])),
-            "Our CPU in the server per unit, in multiples of the floor's.\n",
-            by_case(results, own, lambda case, system: times(results, case, system), has_units=False),
+            "CPU in the server, µs per unit, and in multiples of the floor's.\n",
+            by_case(results, [*floors, *own], lambda case, system: times(results, case, system), has_units=False),
         ]
     parts += [timers(results), "## What was measured\n", about(results), missing(data)]
     return "\n".join(part for part in parts if part)
@@ -100,15 +101,17 @@ def in_order(found: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def times(results: Results, case: str, system: str) -> str:
-    found = floor_times(results, case, system, "floor-always" if system == OURS_ALWAYS else FLOOR)
-    return f"{found:.2g} x" if found else ""
+    floor = "floor-always" if system in (OURS_ALWAYS, "floor-always") else FLOOR
+    found, cpu = floor_times(results, case, system, floor), results.cpu(case, system).get("server")
+    if cpu is None:
+        return ""
+    return f"{short(cpu)}" + (f" ({found:.2g} x)" if found else "")
 
 
 def timers(results: Results) -> str:
     """How late timers were, as a histogram."""
-    systems = [
-        name for name in results.systems if results.samples("timers", name) and name not in (FLOOR, "floor-always")
-    ]
+    systems = [name for name, facts in results.systems.items() if facts["kind"] != "floor"]
+    systems = [name for name in systems if results.samples("timers", name)]
     if not systems:
         return ""
     rows = []

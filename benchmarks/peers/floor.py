@@ -284,6 +284,7 @@ class Floor(System):
         }
     )
     fsync: ClassVar[Literal["everysec", "always"]] = "everysec"
+    script: ClassVar[type[Script]] = Script
 
     def __init__(self, options: Options, bell: Bell) -> None:
         super().__init__(options, bell)
@@ -332,7 +333,7 @@ class Floor(System):
         return self._wires[0].read(1)
 
     def _play(self, fill: Callable[[Script, int], None], n: int, in_flight: int) -> Figures:
-        script = Script()
+        script = self.script()
         done = 0
         while done < n:
             count = min(in_flight, n - done)
