@@ -23,7 +23,7 @@ def one(options: argparse.Namespace) -> int:
     finally:
         host.stop()
     asked = {"case": options.command, "n": options.n or CASES[options.command].n, "in_flight": options.in_flight}
-    print(json.dumps({**asked, **figures, **host.facts, **how, **report.machine()}))
+    print(json.dumps({**asked, **figures, **host.facts, **how, "machine": report.machine()}))
     return int("error" in figures)
 
 

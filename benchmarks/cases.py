@@ -89,6 +89,12 @@ def driver_of(case: str) -> str:
     return CASES[case].driver or case
 
 
+def answered(offered: Iterable[str]) -> list[str]:
+    """The cases that are answered by the drivers of some cases, which may be more than these."""
+    drivers = {driver_of(case) for case in offered if case in CASES}
+    return [case for case in CASES if driver_of(case) in drivers]
+
+
 def drivers_of(cases: Iterable[str]) -> list[str]:
     """The drivers that answer some cases, each once, in the order of `CASES`."""
     wanted = {driver_of(case) for case in cases}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from benchmarks.cases import CASES, drivers_of
+from benchmarks.cases import CASES, answered, drivers_of
 from benchmarks.host import Found, Host, SystemFailed
 from benchmarks.stats import fitting
 
@@ -77,7 +77,8 @@ class Matrix:
 
     def drivers(self, system: str) -> list[str]:
         """What one system is asked for."""
-        return drivers_of(case for case in self._plan.cases if case in self._plan.systems[system].cases)
+        offered = answered(self._plan.systems[system].cases)
+        return drivers_of(case for case in self._plan.cases if case in offered)
 
     def _round(self, title: str, names: list[str], each: Callable[[str, str, Host], None]) -> None:
         for name in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES
-from benchmarks.results import OURS, OURS_ALWAYS, Results
+from benchmarks.results import OWN, Results
 from benchmarks.stats import short
 
 INK, FAINT = "#24292f", "#d0d7de"
@@ -56,7 +56,7 @@ def measured(results: Results, case: str) -> list[str]:
 
 
 def colour(results: Results, system: str) -> str:
-    return COLOURS["ours" if system in (OURS, OURS_ALWAYS) else results.systems[system]["kind"]]
+    return COLOURS["ours" if system in OWN else results.systems[system]["kind"]]
 
 
 def _case(results: Results, case: str, ax: Any) -> None:
@@ -124,7 +124,7 @@ def timers(results: Results, path: Path) -> None:
         last = results.samples("timers", name)[-1]
         bounds = [float(bound.removeprefix("<=").removesuffix(" ms")) for bound in last["late_by"]]
         shares = [count / last["woken"] * 100 for count in last["late_by"].values()]
-        width = 2 if name in (OURS, OURS_ALWAYS) else 1
+        width = 2 if name in OWN else 1
         ax.plot(bounds, shares, marker=".", label=f"{name}, {results.n('timers', name):,}", linewidth=width)
     ax.set_xscale("log")
     ax.set_xlabel("late by at most, ms", fontsize=8)

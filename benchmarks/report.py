@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, answered
 from benchmarks.host import Found, find_systems
 from benchmarks.matrix import Matrix, Plan
 from benchmarks.results import Results, verdicts
@@ -84,7 +84,7 @@ def chosen(names: str | None, usual: tuple[str, ...], known: tuple[str, ...]) ->
 
 def pick(found: dict[str, Found], names: str | None, cases: list[str]) -> dict[str, Found]:
     """Systems whose names, or the beginnings of whose names, are given, and which offer one of the cases."""
-    picked = {name: system for name, system in found.items() if system.cases & set(cases)}
+    picked = {name: system for name, system in found.items() if set(answered(system.cases)) & set(cases)}
     if names:
         wanted = names.split(",")
         exact = {name: system for name, system in picked.items() if name in wanted}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from benchmarks.cases import CASES, driver_of
+from benchmarks.cases import CASES, answered, driver_of
 from benchmarks.stats import Summary, median_by_role, summarize, times_better
 
 OURS, OURS_ALWAYS, FLOOR = "durable-async", "durable-async-always", "floor"
-_OWN = (OURS, OURS_ALWAYS)
+SHORT_LEASE = "durable-async-lease-2s"
+OWN = (OURS, OURS_ALWAYS, SHORT_LEASE)
 
 
 class Results:
@@ -47,8 +48,8 @@ class Results:
         return summarize(found) if found else None
 
     def offered(self, system: str) -> set[str]:
-        """The cases that a system offers."""
-        return set(self.systems.get(system, {}).get("cases", ()))
+        """The cases that a system answers."""
+        return set(answered(self.systems.get(system, {}).get("cases", ())))
 
     def cases(self) -> list[str]:
         """Those that were measured, in order."""
@@ -57,7 +58,7 @@ class Results:
 
     def peers(self, kind: str) -> list[str]:
         """Systems of others, of one kind."""
-        return [name for name, facts in self.systems.items() if facts["kind"] == kind and name not in _OWN]
+        return [name for name, facts in self.systems.items() if facts["kind"] == kind and name not in OWN]
 
     def best(self, case: str, systems: Iterable[str]) -> tuple[str, float] | None:
         """The best of some systems in a case, by its median; those asked for another n than we, if n matters, aside."""

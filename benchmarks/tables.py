@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.cases import CASES
-from benchmarks.results import FLOOR, OURS, OURS_ALWAYS, Cell, Results, floor_times, verdicts
+from benchmarks.results import FLOOR, OURS, OURS_ALWAYS, OWN, Cell, Results, floor_times, verdicts
 from benchmarks.stats import short
 
 
@@ -14,7 +14,7 @@ def markdown(results: Results) -> str:
     """All of it."""
     data = results.data
     durable, queues = results.peers("durable"), results.peers("queue")
-    own = [name for name in (OURS, OURS_ALWAYS) if name in results.systems]
+    own = [name for name in OWN if name in results.systems]
     floors = [name for name, facts in results.systems.items() if facts["kind"] == "floor"]
     parts = [
         "# Benchmarks\n",
@@ -62,15 +62,17 @@ def machine(data: dict[str, Any]) -> str:
 
 
 def by_case(results: Results, systems: Sequence[str], cell: Cell, *, has_units: bool = True) -> str:
-    """A row for each case that one of the systems was measured in, a column for each system."""
+    """A row for each case that one of the systems was measured in, a column for each system that has any."""
     rows = []
-    for case in results.cases():
-        cells = [cell(case, system) for system in systems]
+    cells_of = {case: [cell(case, system) for system in systems] for case in results.cases()}
+    kept = [place for place in range(len(systems)) if any(cells[place] for cells in cells_of.values())]
+    for case, every in cells_of.items():
+        cells = [every[place] for place in kept]
         if any(cells):
             facts = CASES[case]
             unit = f": {facts.title}, {facts.unit} {'↑' if facts.is_more_better else '↓'}" if has_units else ""
             rows.append([f"`{case}`{unit}", *cells])
-    return table(["", *systems], rows)
+    return table(["", *(systems[place] for place in kept)], rows)
 
 
 def answer(results: Results, case: str, system: str, among: Sequence[str]) -> str:

@@ -30,7 +30,9 @@ class Ours(System):
             *("woken", "events", "timers", "recover", "replay", "append", "mixed"),
         }
     )
+    notes = "As `durable worker` comes, but for `concurrency` and `max_resident=100_000`; a lease of 15 s."
     fsync: ClassVar[Literal["everysec", "always"]] = "everysec"
+    lease: ClassVar[float] = 15.0
 
     def __init__(self, options: Options, bell: Bell, workers: int = 1) -> None:
         super().__init__(options, bell)
@@ -90,7 +92,8 @@ class Ours(System):
             await asyncio.to_thread(worker.wait)
 
     async def start_worker(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.ours_worker", self.server.url, str(self.options.concurrency)]
+        settings = [str(self.options.concurrency), str(self.lease)]
+        command = [sys.executable, "-m", "benchmarks.ours_worker", self.server.url, *settings]
         if self.options.uvloop:
             command.append("uvloop")
         environment = {**os.environ, VARIABLE: self.bell.path}
@@ -108,7 +111,18 @@ class OursAlways(Ours):
     """The same, and every write is on the disk when it is acknowledged."""
 
     name = "durable-async-always"
+    # What is lost with a worker is the same.
+    cases = Ours.cases - {"recover"}
     fsync = "always"
 
 
-SYSTEMS = [Ours, OursAlways]
+class OursShortLease(Ours):
+    """A lease of two seconds: how soon a dead worker's runs go on is a setting."""
+
+    name = "durable-async-lease-2s"
+    cases = frozenset({"recover"})
+    notes = "As durable-async, with `lease=2`: other workers take over after two seconds of silence, not 15."
+    lease = 2.0
+
+
+SYSTEMS = [Ours, OursAlways, OursShortLease]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cases import CASES, drivers_of
+from benchmarks.cases import CASES, answered, drivers_of
 from benchmarks.drivers import quantiles
 from benchmarks.matrix import unit_s
 from benchmarks.report import chosen, pick
@@ -56,6 +56,7 @@ def test_one_measurement_answers_several_cases() -> None:
     assert CASES["woken"].part(figures)["cpu_us"] == {"worker": 7.0}
     assert CASES["timers"].answer(figures) is None
     assert drivers_of(["noop", "woken", "parked"]) == ["parked", "noop"]
+    assert answered(["noop", "parked"]) == ["parked", "woken", "noop"]
 
 
 def test_the_time_of_a_unit_is_that_of_all_parts() -> None:
@@ -138,6 +139,7 @@ def test_the_report_names_all_that_was_measured_and_all_that_was_not() -> None:
     text = markdown(report(durable_async={"noop": [1_300]}, best={"noop": [100]}, taskiq={"noop": [200]}))
     assert "| `noop`: one step, runs/s ↑ | **1,300** [1,300-1,300] | 100 [100-100] |" in text
     assert "* x is not here: no" in text
+    assert "| taskiq |" in text and "|  | durable-async | taskiq |" in text, "no column without a figure"
     assert "13 x | best | yes" in text
 
 
