@@ -107,8 +107,12 @@ class Listener:
         async with self._opening:
             if self._tasks:
                 return
+            # As patient as with any command: the server may just be coming back.
             self._transport = await open_transport(
-                self._spec, role="client-results", reply_timeout_s=2 * BLOCK_MS / 1000 + 5
+                self._spec,
+                role="client-results",
+                reply_timeout_s=2 * BLOCK_MS / 1000 + 5,
+                wait_s=self._store.deadline_s or 0.0,
             )
             try:
                 await self._touch()

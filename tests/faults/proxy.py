@@ -89,6 +89,7 @@ class Proxy:
         self.is_refusing = False
         self.shape: Shape | None = None
         self.strike: Strike | None = None
+        self.refused = 0
         self.noticed = 0
         """Connections that had lost something and were given up by the client."""
         self._random = random.Random(seed)
@@ -161,6 +162,7 @@ class Proxy:
         try:
             upstream = await self._connect()
         except OSError:
+            self.refused += 1
             writer.transport.abort()
             return
         link = _Link((reader, writer), upstream)

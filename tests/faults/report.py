@@ -136,7 +136,7 @@ def page(lines: Iterable[dict[str, Any]], *, remarks: str = "") -> str:
     for _, each in sorted(cells, key=lambda pair: (-pair[0], pair[1])):
         text += line_of(each)
     text += "\n## Where the promise stops\n\n" + lossy_part(groups)
-    text += "\n## Not there\n\n" + "".join(f"* {row} ({TITLES[row]}): {why}\n" for row, why in LEFT_OUT.items())
+    text += HOW + "\n## Not there\n\n" + "".join(f"* {row} ({TITLES[row]}): {why}\n" for row, why in LEFT_OUT.items())
     text += "".join(f"{trouble}\n" for trouble in sorted(set(troubles)))
     return text
 
@@ -151,15 +151,40 @@ def worst_of(same: list[dict[str, Any]]) -> float:
     return max((t for row in same for key in ("recoveries", "pauses") for t in row.get(key) or ()), default=0.0)
 
 
+def total(same: list[dict[str, Any]], what: str) -> str:
+    """Of some rows, as far as they have counted it."""
+    found = [row[what] for row in same if row.get(what) is not None]
+    return str(sum(found)) if found else "-"
+
+
 def cells_of(key: tuple[str, str, str], same: list[dict[str, Any]]) -> list[str]:
     """One line of the table."""
     name, variant, server = key
     title = TITLES.get(name.split(" ")[0].rstrip(","), "")
-    counts = [str(sum(row.get(what) or 0 for row in same)) for what in ("runs", "acknowledged", "finished", "faults")]
-    again = str(sum(row.get("steps_again") or 0 for row in same))
+    counts = [total(same, what) for what in ("runs", "acknowledged", "finished", "faults", "steps_again")]
     times = [three([t for row in same for t in row.get(what) or ()]) for what in ("recoveries", "pauses")]
-    return [name, f"{title}: {variant}", server, str(len(same)), seeds_of(same), *counts, again, *times]
+    return [name, f"{title}: {variant}", server, str(len(same)), seeds_of(same), *counts, *times]
 
+
+HOW = """
+## How the faults are made
+
+Processes are real: workers, servers, Sentinels; clients are those of the test. What is simulated, and what that leaves
+out:
+
+* **Power cuts** (D9): a library that is loaded before the server's own notes the size of a file at each fsync. The
+  server is killed, and every file is cut to that size, or somewhere between it and what was written. So writes that
+  no fsync covered are lost, from some byte on. Not simulated: blocks that reach the disk in another order than they
+  were written in, disks that lie about an fsync, lost renames.
+* **The network** (D16, D17, D23 to D29): a proxy on the loopback device. It cuts, swallows, holds back, tears,
+  doubles and delays; it does not lose single packets, which TCP would send again.
+* **Clocks** (D33, D34): libfaketime sets the wall clock of one process; its monotonic clock goes on, as a machine's
+  does.
+* **Full disks** (D30): a file system of 16 MB in memory, and a file that fills it.
+* **Memory** (D6): a limit on the address space, which makes Python raise `MemoryError`; the kernel's killer is played
+  by the step itself, with the same signal.
+* **Freezing** (D3, D4, D18) is SIGSTOP.
+"""
 
 LOSSY_HEAD = """A server that loses what it has acknowledged breaks the promise that every started run ends. These rows
 lose writes on purpose. What was checked: the rest never contradicts itself, every invariant holds for what is there,

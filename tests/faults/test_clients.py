@@ -23,6 +23,7 @@ from .book import Book
 from .conftest import Report
 from .fleet import until
 from .invariants import check_invariants, figures_of
+from .proxy import Proxy
 from .rig import STRIKES, Plan, current, until_struck_dead, wired
 
 MORE_THAN_ALL = 18
@@ -101,6 +102,19 @@ async def test_d23_every_call_of_a_client(
     report(
         "D23 client", strike=strike, scenario=end, runs=len(plans), faults=len(struck), steps_again=again, recoveries=[]
     )
+
+
+async def test_a_clients_second_connection_is_as_patient_as_its_first(
+    shared_server: EphemeralServer, namespace: str, tmp_path: Path
+) -> None:
+    """The one on which results are pushed is opened by the first start; the server may be coming back just then."""
+    with Proxy(shared_server.url) as proxy:
+        async with Durable(proxy.url, workflows=[flows], namespace=namespace) as durable:
+            proxy.is_refusing = True
+            starting = asyncio.create_task(durable.start(flows.parent, {"ledger": str(tmp_path / "ledger")}, id="p"))
+            await until(lambda: proxy.refused, "it has been refused")
+            proxy.is_refusing = False
+            assert (await starting).id == "p"
 
 
 async def _first_client(url: str, options: dict[str, Any], book: Book, end: str) -> bool:
