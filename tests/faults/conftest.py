@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from semantics.crowd import Nursery
 
+from durable_async.server.ephemeral import EphemeralServer
+
 from .book import Book
+from .rig import wired
 from .rows import Row
 from .servers import server_name
+from .sweep import EveryCall
 
 Report = Callable[..., None]
 TAIL_BYTES = 8_000
@@ -50,6 +55,19 @@ def _struck_things_go_here() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture
+def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
+    """The server, for looking; workers and clients made meanwhile can be struck."""
+    with redis.Redis.from_url(shared_server.url) as connection, wired():
+        yield connection
+
+
+@pytest.fixture
+def every_call(shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path) -> EveryCall:
+    """Strikes each call of a worker in turn."""
+    return EveryCall(shared_server, raw, namespace, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,8 @@ from typing import Any
 
 import redis
 
-from durable_async import MsgpackCodec
+from durable_async import Codec, MsgpackCodec
+from durable_async.codec.lines import unpack_line
 from durable_async.store.keys import Keys
 
 from .book import Book
@@ -64,13 +65,13 @@ Found = Iterator[str]
 class Check:
     """A store at rest, and the ledger, by subject."""
 
-    def __init__(self, snap: Snapshot, book: Book) -> None:
+    def __init__(self, snap: Snapshot, book: Book, codec: Codec | None = None) -> None:
         self.snap = snap
         self.runs = snap.runs
         self.lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for line in book.lines():
             self.lines[line["kind"]].append(line)
-        self.codec = MsgpackCodec()
+        self.codec = codec if codec is not None else MsgpackCodec()
         self.steps: dict[tuple[str, str], list[str]] = defaultdict(list)
         """The recorded nonces of each step."""
         self.attempts: Counter[tuple[str, str]] = Counter()
@@ -188,7 +189,7 @@ class Check:
             if line["event"] not in consumed[line["run"]]:
                 consumed[line["run"]].append(line["event"])
         for id, run in self.runs.items():
-            taken = [body for _, _, body in run.messages() if body[:1] == b"E"]
+            taken = [self.payload_of(body) for _, _, body in run.messages() if body[:1] == b"E"]
             for line in self.lines["event"]:
                 if line["id"] == id:
                     count = sum(line["event"].encode() in body for body in taken)
@@ -199,6 +200,11 @@ class Check:
             order = [next((i for i, body in enumerate(taken) if e.encode() in body), -1) for e in consumed[id]]
             if order != sorted(set(order)) or -1 in order:
                 yield f"run {id} consumed {consumed[id]}, its journal has {taken}"
+
+    def payload_of(self, event: bytes) -> bytes:
+        """What an event says, as bytes in which it can be searched for."""
+        name, payload = unpack_line(event[1:])
+        return repr((name, self.codec.decode(payload))).encode()
 
     def i08(self) -> Found:
         for run in self.runs.values():
@@ -336,10 +342,12 @@ def observe(server: redis.Redis, book: Book) -> list[str]:
     return broken
 
 
-def check_invariants(store: redis.Redis | Snapshot, ledger: Book, *, logs: Sequence[Path] = ()) -> list[str]:
+def check_invariants(
+    store: redis.Redis | Snapshot, ledger: Book, *, logs: Sequence[Path] = (), codec: Codec | None = None
+) -> list[str]:
     """Everything that is wrong, as lines of text that begin with the invariant's number."""
     snap = store if isinstance(store, Snapshot) else take(store, namespace_of(ledger))
-    found = list(Check(snap, ledger).problems())
+    found = list(Check(snap, ledger, codec).problems())
     canaries = [line["text"].encode() for line in ledger.lines("canary")]
     for path in logs:
         text = path.read_bytes()

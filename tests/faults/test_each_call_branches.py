@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import redis
 
 from durable_async import Durable, RunCancelled
-from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_branches as flows
 from .rig import FEW_STRIKES
-from .sweep import OwnCase, sweep
-from .test_each_call import Case, Scenario, raw
-
-__all__ = ["raw"]
+from .sweep import Case, EveryCall, Scenario
 
 
-class BranchesCase(OwnCase):
+class BranchesCase(Case):
     """Which steps were run is in its ledger."""
 
     flows = flows
@@ -61,16 +54,5 @@ async def is_cancelled(case: Case, durable: Durable, ledger: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", [to_the_end, is_cancelled], ids=lambda s: s.__name__)
 @pytest.mark.parametrize("strike", FEW_STRIKES)
-async def test_p_every_call(
-    strike: str,
-    scenario: Scenario,
-    shared_server: EphemeralServer,
-    raw: redis.Redis,
-    namespace: str,
-    tmp_path: Path,
-) -> None:
-    hits = await sweep(
-        BranchesCase, scenario, strike, server=shared_server, raw=raw, namespace=namespace, folder=tmp_path
-    )
-    for name in ("claim_runs", "commit_run"):
-        assert hits[name], f"{name} was never struck: {hits}"
+async def test_p_every_call(strike: str, scenario: Scenario, every_call: EveryCall) -> None:
+    await every_call(scenario, strike, kind=BranchesCase)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +13,9 @@ from durable_async import Durable, InvalidInput, RunNotWaiting
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_inputs as flows
-from .book import Book
 from .rig import FEW_STRIKES, Plan, current, until_struck_dead
-from .test_each_call import AT_ONCE, Case, _work_off, raw
+from .sweep import Case, EveryCall
 
-__all__ = ["raw"]
 ANSWERS = [("ok", True), ("ok", 7), ("form", {"a": "x", "b": "y"})]
 MOST_CALLS = 9
 """More than a client makes that answers one question; the test finds out."""
@@ -28,8 +24,7 @@ MOST_CALLS = 9
 class AskingCase(Case):
     """With other workflows."""
 
-    def durable(self) -> Durable:
-        return Durable(self.server.url, workflows=[flows], namespace=self.namespace)
+    flows = flows
 
 
 async def answer(durable: Durable, name: str, value: Any) -> None:
@@ -58,26 +53,8 @@ async def scenario(case: Case, durable: Durable, ledger: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", FEW_STRIKES)
-async def test_w10_every_call_of_a_worker(
-    strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
-) -> None:
-    cases: list[Case] = []
-
-    async def one(at: int) -> Case:
-        book = Book(tmp_path / f"ledger{at}")
-        case = AskingCase(shared_server, raw, f"{namespace}-{at}", book, Plan(at, strike if at else ""))
-        await case.run(scenario)
-        cases.append(case)
-        return case
-
-    total = len((await one(0)).plan.names)
-    todo = list(range(1, total + 4))
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(_work_off(todo, one))
-    hits = Counter(case.plan.what for case in cases if case.plan.struck.is_set())
-    for name in ("claim_runs", "commit_run", "resume_runs"):
-        assert hits[name], f"{name} was never struck: {hits}"
+async def test_w10_every_call_of_a_worker(strike: str, every_call: EveryCall) -> None:
+    await every_call(scenario, strike, ("claim_runs", "commit_run", "resume_runs"), AskingCase)
 
 
 # A client that died in the middle closes nothing: its connections are collected, with warnings, before this test ends.

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from durable_async import Durable
-from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_once as flows
 from .rig import FEW_STRIKES
-from .sweep import OwnCase, sweep
-from .test_each_call import Case, raw
-
-__all__ = ["raw"]
+from .sweep import Case, EveryCall
 
 
-class OnceCase(OwnCase):
+class OnceCase(Case):
     """What the run saw of its steps must be what they did."""
 
     flows = flows
@@ -44,9 +38,5 @@ async def buys(case: Case, durable: Durable, ledger: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", FEW_STRIKES)
-async def test_s06_every_call(
-    strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
-) -> None:
-    hits = await sweep(OnceCase, buys, strike, server=shared_server, raw=raw, namespace=namespace, folder=tmp_path)
-    for name in ("claim_runs", "commit_run"):
-        assert hits[name], f"{name} was never struck: {hits}"
+async def test_s06_every_call(strike: str, every_call: EveryCall) -> None:
+    await every_call(buys, strike, kind=OnceCase)

@@ -6,23 +6,16 @@ by right, keys are counted as they are, and nothing is left.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import redis
 
 from durable_async import Durable
-from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_queues as flows
 from .rig import FEW_STRIKES
-from .sweep import OwnCase, sweep
-from .test_each_call import Case, raw
-
-__all__ = ["raw"]
+from .sweep import Case, EveryCall, Scenario
 
 
-class QueueCase(OwnCase):
+class QueueCase(Case):
     """Runs of a limited queue."""
 
     flows = flows
@@ -64,17 +57,5 @@ async def ended_from_outside(case: Case, durable: Durable, ledger: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", [one_place, ended_from_outside], ids=lambda s: s.__name__)
 @pytest.mark.parametrize("strike", FEW_STRIKES)
-async def test_v06_v07_every_call(
-    strike: str, scenario: object, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
-) -> None:
-    hits = await sweep(
-        QueueCase,
-        scenario,
-        strike,
-        server=shared_server,
-        raw=raw,
-        namespace=namespace,
-        folder=tmp_path,  # type: ignore[arg-type]
-    )
-    for name in ("enter_queue", "claim_runs", "commit_run"):
-        assert hits[name], f"{name} was never struck: {hits}"
+async def test_v06_v07_every_call(strike: str, scenario: Scenario, every_call: EveryCall) -> None:
+    await every_call(scenario, strike, struck=("enter_queue", "claim_runs", "commit_run"), kind=QueueCase)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from time import time
 from typing import Any
 
 import pytest
-import redis
 
 from durable_async import Durable, Workflow, days, every, info, workflow
-from durable_async.server.ephemeral import EphemeralServer
 from durable_async.worker.scheduler import scheduled
 from durable_async.workflow.schedules import tick_text
 
 from . import flows
-from .book import Book
-from .rig import FEW_STRIKES, Plan, wired
-from .test_each_call import AT_ONCE, Case, _work_off
+from .rig import FEW_STRIKES
+from .sweep import Case, EveryCall, hits_of
 
 WEEK_MS = 7 * 86_400_000
 
@@ -40,6 +34,13 @@ class ScheduledCase(Case):
 
     def durable(self) -> Durable:
         return Durable(self.server.url, workflows=[job(self.book.path)], namespace=self.namespace)
+
+    async def prepare(self) -> None:
+        async with self.durable() as durable:
+            (mine,) = scheduled(durable.workflows.values(), WEEK_MS)
+            cursor_ms = (int(time() * 1000) // WEEK_MS - 3) * WEEK_MS
+            record = mine.record(durable.codec, cursor_ms, cursor_ms + WEEK_MS)
+            assert (await durable._session.store.register_schedule(record))[0]
 
 
 async def missed(case: Case, durable: Durable, ledger: str) -> None:
@@ -61,42 +62,9 @@ async def missed(case: Case, durable: Durable, ledger: str) -> None:
     assert known.next_at is not None and known.next_at.timestamp() * 1000 == last_ms + WEEK_MS
 
 
-async def registered_long_ago(durable: Durable) -> None:
-    (mine,) = scheduled(durable.workflows.values(), WEEK_MS)
-    cursor_ms = (int(time() * 1000) // WEEK_MS - 3) * WEEK_MS
-    assert (await durable._session.store.register_schedule(mine.record(durable.codec, cursor_ms, cursor_ms + WEEK_MS)))[
-        0
-    ]
-
-
-@pytest.fixture
-def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(shared_server.url) as connection, wired():
-        yield connection
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", FEW_STRIKES)
-async def test_v08_every_call(
-    strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
-) -> None:
-    cases: list[Case] = []
-
-    async def one(at: int) -> Case:
-        book = Book(tmp_path / f"ledger{at}")
-        case = ScheduledCase(shared_server, raw, f"{namespace}-{at}", book, Plan(at, strike if at else ""))
-        async with case.durable() as durable:
-            await registered_long_ago(durable)
-        await case.run(missed)
-        cases.append(case)
-        return case
-
-    total = len((await one(0)).plan.names)
-    todo = list(range(1, total + 4))
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(_work_off(todo, one))
-    hits = Counter(case.plan.what for case in cases if case.plan.struck.is_set())
-    for name in ("register_schedule", "tick_schedule", "claim_runs", "commit_run"):
-        assert hits[name], f"{name} was never struck: {hits}"
+async def test_v08_every_call(strike: str, every_call: EveryCall) -> None:
+    struck = ("register_schedule", "tick_schedule", "claim_runs", "commit_run")
+    hits = hits_of(await every_call(missed, strike, struck, ScheduledCase))
     assert hits["poll_schedules"] or strike in ("crash-before", "lose-request")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from durable_async import Durable, Event
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows
-from .book import Book
 from .rig import FEW_STRIKES, Plan, current, until_struck_dead
-from .test_each_call import AT_ONCE, Case, _work_off, raw
+from .sweep import Case, EveryCall
 
-__all__ = ["raw"]
 MOST_CALLS = 12
 
 
@@ -50,25 +47,8 @@ async def scenario(case: Case, durable: Durable, ledger: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", FEW_STRIKES)
-async def test_every_call_of_a_worker(
-    strike: str, shared_server: EphemeralServer, raw: redis.Redis, namespace: str, tmp_path: Path
-) -> None:
-    cases: list[Case] = []
-
-    async def one(at: int) -> Case:
-        book = Book(tmp_path / f"ledger{at}")
-        case = Case(shared_server, raw, f"{namespace}-{at}", book, Plan(at, strike if at else ""))
-        await case.run(scenario)
-        cases.append(case)
-        return case
-
-    total = len((await one(0)).plan.names)
-    todo = list(range(1, total + 4))
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(_work_off(todo, one))
-    hits = Counter(case.plan.what for case in cases if case.plan.struck.is_set())
-    assert hits["commit_run"] and hits["XADD"], hits
+async def test_every_call_of_a_worker(strike: str, every_call: EveryCall) -> None:
+    await every_call(scenario, strike, ("commit_run", "XADD"))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

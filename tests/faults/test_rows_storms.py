@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from . import flows, flows_storms
 from .conftest import Report
 from .fleet import injecting
 from .invariants import figures_of
-from .rig import BY_THE_CLOCK, Plan, wired
+from .rig import BY_THE_CLOCK, Plan
 from .rows import Row, sizes
-from .sweep import OwnCase
-from .test_each_call import AT_ONCE, _work_off
+from .sweep import Case, work_off
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 PAIRS = int(os.environ.get("DURABLE_FAULTS_PAIRS", "1000"))
@@ -40,7 +38,7 @@ class PlanOfUpkeep(Plan):
         )  # fmt: skip
 
 
-class DamagedCase(OwnCase):
+class DamagedCase(Case):
     """A tree whose first entry is gone, so that its worker has something to mend."""
 
     flows = flows
@@ -55,12 +53,6 @@ async def damaged(case: Any, durable: Durable, ledger: str) -> None:
     await durable.send_event("p", "go", {"event": "e1"}, event_id="e1")
     assert await handle.result() == flows.PARENT_RESULT
     case.book.write("result", id="p", status="completed")
-
-
-@pytest.fixture
-def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(shared_server.url) as connection, wired():
-        yield connection
 
 
 @pytest.mark.row("D46")
@@ -78,10 +70,7 @@ async def test_d46_a_worker_dies_over_its_upkeep(
         await case.run(damaged)
         cases.append(case)
 
-    todo = list(range(1, UPKEEP_CALLS + 1))
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(_work_off(todo, one))
+    await work_off(list(range(1, UPKEEP_CALLS + 1)), one)
     hits = Counter(case.plan.what for case in cases if case.plan.struck.is_set())
     assert {"poll_due", "take_sweep", "sift_runs", "repair_run"} <= set(hits), hits
     figures = [figures_of(case.book) for case in cases]
