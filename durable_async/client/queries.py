@@ -146,8 +146,14 @@ class Queries:
         created_ms = (run.created_at - EPOCH) // timedelta(milliseconds=1)
         events: list[HistoryEvent] = []
         key = self._store.keys.journal(id)
-        while lines := await self._call("LRANGE", key, len(events), len(events) + PAGE_BYTES - 1):
+        is_whole = False
+        while not is_whole:
+            lines = await self._call("LRANGE", key, len(events), len(events) + PAGE_BYTES - 1)
             events += history_events(lines, created_ms, self._codec, len(events))
+            is_whole = len(lines) < PAGE_BYTES
+        if not lines:
+            # Its retention may have ended between two reads: then this raises, as it would have before the first.
+            await self.get(id)
         return events
 
     async def page(
