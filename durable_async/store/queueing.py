@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -26,14 +27,26 @@ class QueueCalls(StoreBase):
         return {} if isinstance(flat, Exception) else pairs_of(flat)
 
     async def pause_queue(self, queue: str) -> bool:
-        """Pauses a queue; False if it was paused before. Redis: pause_queue.lua."""
-        reply = await self._call("pause_queue", (self.keys.gates,), (self.given_now, queue))
+        """Pauses a queue. Redis: pause_queue.lua after a read.
+
+        Returns: False if it was paused before, or somebody else has paused it or let it go at the same time.
+        """
+        told = (queue, await self.turn(queue), secrets.token_hex(8))
+        reply = await self._call("pause_queue", (self.keys.gates, self.keys.meta), (self.given_now, *told))
         return bool(reply[0] == Answer.OK)
 
     async def resume_queue(self, queue: str) -> bool:
-        """Lets a paused queue go on; False if it was not paused. Redis: resume_queue.lua."""
-        reply = await self._call("resume_queue", self.keys.room(queue), (self.given_now, queue))
+        """Lets a paused queue go on. Redis: resume_queue.lua after a read.
+
+        Returns: False if it was not paused, or somebody else has paused it or let it go at the same time.
+        """
+        told = (queue, await self.turn(queue), secrets.token_hex(8))
+        reply = await self._call("resume_queue", (self.keys.meta, *self.keys.room(queue)), (self.given_now, *told))
         return bool(reply[0] == Answer.OK)
+
+    async def turn(self, queue: str) -> str:
+        """Whose the last change of a queue was: who has seen another one comes too late."""
+        return text_of(await self.caller.call(("HGET", self.keys.meta, f"turn:{queue}"), deadline_s=self.deadline_s))
 
     async def limit_queue(self, queue: str, limits: str) -> str | None:
         """Sets what limits a queue, as four numbers in a text: see limit_queue.lua.

@@ -28,6 +28,18 @@ async def test_it_is_noted_with_its_time_and_a_repeat_changes_nothing(world: Wor
     assert world.snapshot() == before
 
 
+async def test_a_repeat_gets_its_answer_and_a_late_request_changes_nothing(world: World) -> None:
+    """The first request was lost and its retry executed; it arrives when somebody has let the queue go since."""
+    assert await world.store.pause_queue("q")
+    late = world.caller.sent[-1]
+    assert world.caller.execute(late) == [Answer.OK]
+    assert await world.store.resume_queue("q")
+    before = world.snapshot()
+    assert world.caller.execute(late) == [Answer.STALE]
+    assert world.snapshot() == before
+    assert await world.store.pause_queue("q")
+
+
 @pytest.mark.parametrize("state", STATES)
 async def test_v06_nothing_is_claimed(world: World, state: str) -> None:
     """Only a running run is: it is being worked on, and whoever asks again has lost a reply."""
@@ -67,7 +79,7 @@ async def test_a_repeat_of_what_was_done_before_gets_its_answer(world: World) ->
     world.read("A")
     claimed = world.claim_reply("A", "r")
     await world.store.pause_queue("q")
-    world.caller.sent.pop()
+    del world.caller.sent[-2:]  # the pause, and its read
     assert world.repeat()[1] == claimed
 
 

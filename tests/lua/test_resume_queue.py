@@ -22,5 +22,16 @@ async def test_one_that_is_not_paused_is_left_alone(world: World) -> None:
     await world.store.pause_queue("q")
     assert await world.store.resume_queue("q")
     before = world.snapshot()
-    assert world.repeat() == [Answer.DONE]
+    assert world.repeat() == [Answer.OK]
+    assert not await world.store.resume_queue("q")
+    assert world.snapshot() == before
+
+
+async def test_a_late_request_does_not_let_go_what_was_paused_again(world: World) -> None:
+    await world.store.pause_queue("q")
+    assert await world.store.resume_queue("q")
+    late = world.caller.sent[-1]
+    assert await world.store.pause_queue("q")
+    before = world.snapshot()
+    assert world.caller.execute(late) == [Answer.STALE]
     assert world.snapshot() == before
