@@ -1,0 +1,96 @@
+"""Every order of two things that happen at once, with and without faults; the known-bad variants are found."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durable_async.server.ephemeral import ephemeral_server
+
+from .pairs import PAIRS
+from .play import Bounds
+from .search import Explorer
+from .variants import VARIANTS, Variant
+from .walks import BOUNDS, MANY
+
+QUICK = (
+    ("park-finish", "0"), ("park-finish", "1/0"), ("park-timeout", "0"), ("finish-cancel", "0"),
+    ("finish-cancel", "1/0"), ("create-cancel", "0/1"), ("spawn-cancel", "0"), ("claim-claim", "0"),
+    ("claim-claim", "1/0"), ("release-reap", "0/1"), ("event-wait", "0"), ("event-wait", "1/0"),
+    ("timeout-event", "0/1"), ("start-start", "0"), ("start-conflict", "0"), ("sweep-finish", "0/1"),
+    ("expiry-consume", "0/0"), ("renewal-deliver", "0/1"), ("leave-admit", "0/1"), ("pause-claim", "1/0"),
+)  # fmt: skip
+"""Pairs, and the bounds within which they are always explored: faults, and switches if these are bounded."""
+ALL = [pytest.param(*case) for case in QUICK] + [
+    pytest.param(name, bounds, marks=pytest.mark.long) for name in PAIRS for bounds in ("0", "1/0", "1/1", "1", "2/0")
+]
+WALKS = 25
+LONG_WALKS = 20_000
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Iterator[Explorer]:
+    """On a server of its own."""
+    with ephemeral_server() as server, Explorer(server.url) as made:
+        yield made
+    with warnings.catch_warnings():
+        # What has crashed in a schedule was never closed.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def note(**figures: object) -> None:
+    """A line for docs/reliability, if somebody collects them."""
+    if path := os.environ.get("DURABLE_FAULTS_REPORT"):
+        with Path(path).open("a") as out:
+            out.write(json.dumps({"row": "explorer", **figures}) + "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "bounds"), ALL)
+def test_every_order(explorer: Explorer, name: str, bounds: str) -> None:
+    count = 0
+    for outcome in explorer.all(PAIRS[name], Bounds.read(bounds)):
+        assert not outcome.problems, outcome.report(name, Bounds.read(bounds))
+        count += 1
+    assert count > 1
+    note(pair=name, bounds=bounds, schedules=count)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_known_bad_variants_are_found(explorer: Explorer, variant: Variant) -> None:
+    scenario = dataclasses.replace(PAIRS[variant.pair], kinds=variant.kinds)
+    explorer.server.variant(variant.scripts)
+    try:
+        with variant.in_force():
+            found = next((each for each in explorer.all(scenario, variant.bounds) if each.problems), None)
+    finally:
+        explorer.server.variant({})
+    assert found, "nobody noticed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [pytest.param(0), pytest.param(WALKS, marks=pytest.mark.long)])
+def test_random_walks(explorer: Explorer, first: int) -> None:
+    count = LONG_WALKS if first else WALKS
+    for seed in range(first, first + count):
+        outcome = explorer.walk(MANY, BOUNDS, seed)
+        assert not outcome.problems, f"seed {seed}\n" + outcome.report("many", BOUNDS)
+    note(walks=count, first=first)
+
+
+def test_the_same_seed_is_the_same_trace(explorer: Explorer) -> None:
+    one = explorer.walk(MANY, BOUNDS, 7, wants_trace=True)
+    again = explorer.walk(MANY, BOUNDS, 7, wants_trace=True)
+    other = explorer.walk(MANY, BOUNDS, 8, wants_trace=True)
+    assert one.trace == again.trace
+    assert one.trace != other.trace
+    # The decisions alone do as well, without the seed.
+    assert explorer.one(MANY, BOUNDS, one.decisions).trace == one.trace
