@@ -6,14 +6,14 @@ import argparse
 import json
 import sys
 
-from benchmarks import growth, report, scaling
+from benchmarks import environments, growth, report, scaling
 from benchmarks.cases import CASES, driver_of
 from benchmarks.host import Host, find_systems
 
 
 def one(options: argparse.Namespace) -> int:
     """One case, once, in a process of its own."""
-    found, absent = find_systems([sys.executable])
+    found, absent = find_systems([sys.executable, *environments.pythons()])
     if options.system not in found:
         raise SystemExit(f"{options.system} cannot run here: {absent.get(options.system, f'there are {list(found)}')}")
     how = {"concurrency": options.concurrency, "uvloop": options.uvloop}

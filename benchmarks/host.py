@@ -35,14 +35,20 @@ class Found:
 def find_systems(pythons: list[str]) -> tuple[dict[str, Found], dict[str, str]]:
     """What can run with any of these Pythons, the first that can; and why others cannot."""
     found: dict[str, Found] = {}
-    absent: dict[str, str] = {}
+    absents: list[dict[str, str]] = []
     for python in pythons:
         command = [python, "-m", "benchmarks.one", "--list"]
-        listed = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        if done.returncode:
+            print(f"{python} cannot run the benchmarks", file=sys.stderr)
+            continue
+        listed = json.loads(done.stdout)
         for name, facts in listed["found"].items():
             facts["cases"] = frozenset(facts["cases"])
             found.setdefault(name, Found(name, python, **facts))
-        absent |= listed["absent"]
+        absents.append(listed["absent"])
+    # A name may be that of a module with systems of other names: it is absent if no Python has it.
+    absent = {name: why for name, why in absents[0].items() if all(name in each for each in absents)} if absents else {}
     return found, {name: why for name, why in absent.items() if name not in found}
 
 

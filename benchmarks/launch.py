@@ -7,21 +7,25 @@ socket. `Started` looks after the arguments of runs, so that a wrong result is a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from benchmarks.bell import VARIABLE, Bell
+from benchmarks.processes import tree
 from benchmarks.servers import DURABILITY, redis_server, server_version, used_memory
 from benchmarks.systems import Figures, Options, System, client_process
 
 READY = "ready"
 """What a worker process prints when it takes work."""
 _READY_SECONDS = 60.0
+_LEAVE_SECONDS = 20.0
 _SAMPLE = 500
 """Of what the bell has counted, so many results are fetched afterwards."""
 
@@ -121,13 +125,28 @@ class Peer(System):
     async def _end_worker(self, how: signal.Signals) -> None:
         if self.worker is None:
             return
-        self.worker.send_signal(how)
-        try:
-            await asyncio.to_thread(self.worker.wait, 20)
-        except subprocess.TimeoutExpired:
-            self.worker.kill()
-            await asyncio.to_thread(self.worker.wait)
+        # Those that it has started do not all leave with it.
+        pids = list(tree(self.worker.pid))
+        for pid in pids if how is signal.SIGKILL else pids[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, how)
+        deadline = time.monotonic() + _LEAVE_SECONDS
+        while any(map(_is_alive, pids)):
+            if time.monotonic() > deadline:
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            self.worker.poll()
+            await asyncio.sleep(0.005)
+        self.worker.wait()
         self.worker = None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
 
 
 class RedisPeer(Peer):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import environments
 from benchmarks.cases import CASES, answered
 from benchmarks.host import Found, find_systems
 from benchmarks.matrix import Matrix, Plan
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Measures, writes, and says which targets were met."""
     if options.draw:
         return write(json.loads(options.draw.read_text(encoding="utf-8")), options.out or options.draw.parent)
-    found, absent = find_systems([sys.executable, *options.python])
+    found, absent = find_systems([sys.executable, *options.python, *environments.pythons()])
     cases = chosen(options.cases, QUICK if options.quick else tuple(CASES), tuple(CASES))
     systems = pick(found, options.systems, cases)
     plan = Plan(

@@ -171,7 +171,7 @@ def load_systems() -> tuple[dict[str, type[System]], dict[str, str]]:
     for module in sorted((m.name for m in pkgutil.iter_modules(peers.__path__)), key=lambda m: (m != "ours", m)):
         try:
             classes = importlib.import_module(f"benchmarks.peers.{module}").SYSTEMS
-        except ImportError as error:
+        except Exception as error:  # noqa: BLE001 - whatever is the matter with a peer, the others are measured
             absent[module] = str(error)
             continue
         for cls in classes:

@@ -26,11 +26,10 @@ import hypercorn.config
 import restate
 
 from benchmarks.bell import Bell, ring
+from benchmarks.environments import node_modules
 from benchmarks.launch import Peer, Started, say_ready
 from benchmarks.systems import Figures, Options, client_process
 
-HOME = "DURABLE_BENCH_NODE"
-"""Environment variable: the folder in which npm has installed `@restatedev/restate-server`."""
 WORKFLOWS = frozenset({"wait", "long"})
 _START_S = 40.0
 
@@ -110,9 +109,8 @@ async def go(ctx: restate.WorkflowSharedContext, event: dict[str, Any]) -> None:
 
 def server_program() -> str | None:
     """The server itself, not the script of npm that starts it."""
-    for home in (os.environ.get(HOME), sys.prefix, "."):
-        for found in Path(home or ".", "node_modules/@restatedev").glob("restate-server-*/bin/restate-server"):
-            return str(found)
+    for found in node_modules().glob("@restatedev/restate-server-*/bin/restate-server"):
+        return str(found)
     return shutil.which("restate-server")
 
 
