@@ -318,6 +318,11 @@ def run_plain(program: Program) -> Expected:
             outcome: tuple[Any, ...] = "completed", await execute(scope[program.root], {}, "")
         except Exception as error:
             outcome = "failed", type(error).__name__
+        # Clean-up may start what has to be cleaned up in turn.
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
         return Expected(outcome, Counter({name: n for name, n in here.ended.items() if name in program.sure}))
 
     loop = VirtualLoop()

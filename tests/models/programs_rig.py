@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, defaultdict
+import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import redis
 from faults.book import Book
-from faults.invariants import check_invariants
+from faults.invariants import Check, check_invariants
 from faults.rig import LEASE_S, STRIKES, Plan, StruckWorker, stalls
 from faults.snapshot import Snapshot, take
 from semantics.leaks import LOOK, parse_look
 
-from durable_async import Durable, Handle, Limits, RunFailed, RunNotFound, RunNotWaiting
+from durable_async import Durable, Handle, Limits, RunCancelled, RunFailed, RunNotFound, RunNotWaiting
 from durable_async.store.keys import Keys
 
 from .programs import Program
@@ -30,8 +32,6 @@ from .programs_plain import Expected, run_plain
 from .programs_replay import replayed
 
 PATIENCE_S = 60.0
-CLOCKS_MS = 250
-"""By how much a worker's idea of the server's time may lag."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,14 @@ class Schedule:
     """Whether parked runs stay in memory; if not, every await is a replay."""
     companions: int = 0
     """Workers that live all the time."""
+    cancels: int = 0
+    """If not 0, every root is cancelled, each in the moment that this number chooses."""
 
     def __str__(self) -> str:
         struck = ", ".join(f"{strike} {at}" for strike, at in self.strikes) or "no strike"
         beside = f", {self.companions} beside" if self.companions else ""
-        return struck + ("" if self.is_resident else ", replayed") + beside
+        cancels = f", cancelled {self.cancels}" if self.cancels else ""
+        return struck + ("" if self.is_resident else ", replayed") + beside + cancels
 
 
 def draw(seed: int, calls: int) -> Schedule:
@@ -58,7 +61,8 @@ def draw(seed: int, calls: int) -> Schedule:
     strikes = [first]
     while chosen.random() < 0.4 and len(strikes) < 3:
         strikes.append((chosen.choice(STRIKES[:2]), chosen.randint(1, max(1, calls // 2))))
-    return Schedule(tuple(strikes), chosen.random() < 0.6, chosen.choice([0, 0, 0, 1]))
+    cancels = seed + 1 if chosen.random() < 0.25 else 0
+    return Schedule(tuple(strikes), chosen.random() < 0.6, chosen.choice([0, 0, 0, 1]), cancels)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class ProgramCase:
     plans: list[Plan] = field(default_factory=list)
     living: set[str] = field(default_factory=set)
     outcomes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    cancelled: set[str] = field(default_factory=set)
+    """The roots whose cancel was promised."""
     again: int = 0
     """Executions of steps beyond those that their own failures explain."""
 
@@ -173,21 +179,42 @@ class ProgramCase:
         self.book.write("start", id=id)
         async with asyncio.TaskGroup() as group:
             for path, name in program.events:
-                group.create_task(self._send(durable, id + path, name))
+                group.create_task(self._send(durable, id, path, name))
+            if self.schedule.cancels:
+                group.create_task(self._cancel(handle, one))
             try:
                 self.outcomes[id] = "completed", await handle.result()
                 status = "completed"
+            except RunCancelled:
+                self.outcomes[id] = (status := "cancelled",)
             except RunFailed as error:
                 self.outcomes[id] = "failed", error.error.type
                 status = str(await handle.status())
         self.book.write("result", id=id, status=status)
 
-    async def _send(self, durable: Durable, id: str, name: str) -> None:
-        while True:
+    async def _cancel(self, handle: Handle[Any], one: Loaded) -> None:
+        """Once a certain step has begun."""
+        sure = sorted(name for name in one.program.sure if name in one.expected.ended)
+        if sure:
+            awaited = random.Random(f"{self.schedule.cancels} {one.program.seed}").choice(sure)
+            while handle.id not in self.outcomes and not self._has_begun(handle.id, awaited):
+                await asyncio.sleep(0.02)
+        did = await handle.cancel("enough")
+        self.book.write("cancel", id=handle.id, did=did)
+        if did:
+            self.cancelled.add(handle.id)
+
+    def _has_begun(self, id: str, name: str) -> bool:
+        # Asked every few milliseconds: the lines are not parsed.
+        text = Path(self.book.path).read_text()
+        return re.search(rf'"kind": "begin".*"run": "{id}[/"].*"step": "{name}"', text) is not None
+
+    async def _send(self, durable: Durable, root: str, path: str, name: str) -> None:
+        # Its parent may not have come so far, and will not if it was cancelled before.
+        while root not in self.outcomes:
             try:
-                await durable.send_event(id, name, name, event_id=name)
+                await durable.send_event(root + path, name, name, event_id=name)
             except RunNotFound:
-                # Its parent has not come so far.
                 await asyncio.sleep(0.02)
             except RunNotWaiting:
                 return
@@ -214,8 +241,9 @@ class ProgramCase:
         found = [line for line in check_invariants(snap, self.book) if not self._may_be(snap, line)]
         for one in self.loaded:
             id = f"p{one.program.seed}"
-            if (outcome := self.outcomes.get(id)) != one.expected.outcome:
-                found.append(f"run {id}: {outcome}\nplain asyncio: {one.expected.outcome}")
+            expected = ("cancelled",) if id in self.cancelled else one.expected.outcome
+            if (outcome := self.outcomes.get(id)) != expected:
+                found.append(f"run {id}: {outcome}\nplain asyncio: {expected}")
             found += self._effects(id, one)
         mended = {k: n for k, n in self.raw.hgetall(Keys(self.namespace).meta).items() if k.startswith(b"fixed:")}
         found += [f"the sweeper has mended {mended}"] if mended else []
@@ -235,33 +263,30 @@ class ProgramCase:
         done = Counter(name for _, name in ran if name in one.program.sure)
         if done == one.expected.ended:
             return []
+        if id in self.cancelled and all(name[0] == "u" for name in done - one.expected.ended):
+            return []
         return [f"run {id}: sure steps {done - one.expected.ended} too often, {one.expected.ended - done} never"]
 
     def _executions(self, snap: Snapshot) -> list[str]:
         """A step runs again only if a strike came between its execution and its record, and never after that."""
-        recorded: dict[tuple[str, str], int] = {}
-        for run in snap.runs.values():
-            for kind, time_ms, identity, *_ in run.records():
-                if kind == "step":
-                    recorded[run.id, identity.partition(":")[2].partition("#")[0]] = time_ms
-        begins, raised = defaultdict(list), Counter[tuple[str, str]]()
-        for line in self.book.lines("begin", "raise"):
+        recorded = {nonce for nonces in Check(snap, self.book).steps.values() for nonce in nonces}
+        begun, raised, over, found = Counter[tuple[str, str]](), Counter[tuple[str, str]](), set(), []
+        for line in self.book.lines("begin", "raise", "end"):
             key = line["run"], line["step"]
-            if line["kind"] == "begin":
-                begins[key].append(line["t"])
-            else:
+            if line["kind"] == "raise":
                 raised[key] += 1
+            elif line["kind"] == "begin":
+                begun[key] += 1
+                if key in over:
+                    found.append(f"step {key[1]} of {key[0]} was begun after the execution that is recorded")
+            elif line["nonce"] in recorded:
+                over.add(key)
         faults = len(self.book.lines("fault"))
-        found = []
-        for (run, name), times in begins.items():
-            extra = max(0, len(times) - raised[run, name] - 1)
+        for (run, name), times in begun.items():
+            extra = max(0, times - raised[run, name] - 1)
             self.again += extra
-            if has_lives(snap, run):
-                continue
-            if extra > faults:
-                found.append(f"step {name} of {run} was begun {len(times)} times with {faults} faults")
-            if max(times) * 1000 > recorded.get((run, name), float("inf")) + CLOCKS_MS:
-                found.append(f"step {name} of {run} was begun after its outcome had been recorded")
+            if extra > faults and not has_lives(snap, run):
+                found.append(f"step {name} of {run} was begun {times} times with {faults} faults")
         return found
 
 
