@@ -51,8 +51,8 @@ class Runs(Protocol):
     def resumed(self, resident: Resident, inbox: list[bytes]) -> None:
         """A woken run that was in memory."""
 
-    def nudged(self, run_id: str) -> None:
-        """A message waits for a running run."""
+    def nudged(self, run_id: str) -> bool:
+        """A message waits for a running run; False if no copy of it is here."""
 
     def drop(self, resident: Resident) -> None:
         """A copy that holds a slot is not the current one."""
@@ -102,6 +102,8 @@ class Intake:
         self._nonces = 0
         self._nonce_base = secrets.token_hex(6)
         self._reported: set[str] = set()
+        self._early: set[str] = set()
+        """Runs that were nudged while the reply to their claim was under way."""
         self._shared = SharedInputs(store)
 
     @property
@@ -122,7 +124,11 @@ class Intake:
                     asyncio.get_running_loop().call_later(WAKE_WAIT_S, self._wake_waited, held)
             else:
                 self.outbox.ack(held)
-                self._runs.nudged(run_id)
+                if not self._runs.nudged(run_id) and any(
+                    h.run_id == run_id and h is not held for h in self.held.values()
+                ):
+                    # Claimed, and its message came after that: the replies have no order between them.
+                    self._early.add(run_id)
         self.work()
 
     def work(self) -> None:
@@ -288,6 +294,9 @@ class Intake:
             self._background.spawn(self._claimed_part(held, nonce, claimed, spec))
         else:
             self._runs.take_over(held, nonce, claimed, spec)
+            if self._early and held.run_id in self._early:
+                self._early.discard(held.run_id)
+                self._runs.nudged(held.run_id)
 
     def _paused(self, held: Held, lane: str) -> None:
         # Its queue will not be read from here on, so it stays there: also for the other workers, each of which meets at

@@ -196,12 +196,13 @@ class Runner:
         if not resident.is_dropped and not resident.is_parked:
             self._feed(resident, [])
 
-    def nudged(self, run_id: str) -> None:
-        """A message waits for a running run: it is fetched by a commit, even of nothing."""
+    def nudged(self, run_id: str) -> bool:
+        """A message waits for a running run: it is fetched by a commit, even of nothing. False if it is not here."""
         resident = self.residents.get(run_id)
         if resident is not None and not resident.is_parked:
             resident.has_mail = True
             self.advance(resident)
+        return resident is not None
 
     def _step_done(
         self, resident: Resident, call: StepCall, value: object, error: BaseException | None, duration_ms: int
