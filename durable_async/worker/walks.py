@@ -61,8 +61,9 @@ class Walker:
     async def _chunk(self, item: str, cursor: bytes) -> None:
         letter, id = item[0], item[1:]
         if letter == "c":
-            await self._cancel(id, cursor.decode(errors="replace")[:MAX_REASON], item)
-            await self._store.advance_walk(item, cursor, "")
+            # The script that cancels it takes the walk out: by now there might be one for the run's next life.
+            if not await self._cancel(id, cursor.decode(errors="replace")[:MAX_REASON], item):
+                await self._store.advance_walk(item, cursor, "")
         elif letter == "e":
             await self._expire(item, id, int(cursor))
         elif letter == "p":
@@ -70,7 +71,7 @@ class Walker:
         else:
             await self._spread(item, id, int(cursor), self._terminate if letter == "t" else self._cancel)
 
-    async def _spread(self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[None]]) -> None:
+    async def _spread(self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[object]]) -> None:
         standing = (await self._store.standings([id]))[0]
         is_void = standing is not None and standing.status not in ENDS.get(item[0], (standing.status,))
         if standing is None or is_void:
@@ -101,12 +102,14 @@ class Walker:
         found = await self._store.caller.call(("ZRANGE", key, start, start + count - 1))
         return [child.decode(errors="replace") for child in found]
 
-    async def _cancel(self, id: str, reason: str, walk: str) -> None:
+    async def _cancel(self, id: str, reason: str, walk: str) -> bool:
+        """False if there is no such run."""
         try:
             _, clients = await self._store.cancel_run(id, reason, f"walk:{walk}", self._grace_ms, walk=walk)
         except RunNotFound:
-            return
+            return False
         self._outbox.push(clients, id, "cancelled", reason.encode())
+        return True
 
     async def _terminate(self, id: str, reason: str, _walk: str) -> None:
         try:

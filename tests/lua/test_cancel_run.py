@@ -82,6 +82,29 @@ async def test_for_a_walk_that_is_to_be_done_only(world: World) -> None:
     assert world.snapshot() == before
     world.server.hset(world.keys.walks, "cr", "why")
     assert await world.store.cancel_run("r", "why", "t1", 5, walk="cr") == (True, "")
+    assert world.walks() == {}
+    assert world.repeat()[0] == Answer.OK
+    world.server.hset(world.keys.walks, "cr", "why")
+    assert await world.store.cancel_run("r", "why", "t1", 5, walk="cr") == (True, "")
+    assert world.walks() == {}
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "parked", "blocked", "cancelled", "completed"])
+async def test_a_walk_of_one_is_out_when_the_run_is_told(world: World, state: str) -> None:
+    """Were it taken out by a call of its own, a late one would take out that of the run's next life."""
+    await world.bring(state)
+    world.server.hset(world.keys.walks, mapping={"cr": "why", "cother": "why"})
+    assert (await world.store.cancel_run("r", "why", "t1", 5, walk="cr"))[0] == (state not in TERMINAL)
+    assert world.walks() == {"cother": "why"}
+
+
+async def test_a_walk_of_one_stays_until_its_run_was_found(world: World) -> None:
+    await world.bring("parked")
+    k = world.keys
+    world.server.hset(k.walks, "cr", "why")
+    keys = [k.run("r"), k.journal("r"), k.inbox("r"), k.timers, k.walks, k.worker("Z"), k.queue("q"), k.blocked]
+    assert world.eval("cancel_run", keys, ("", "r", "why", "t1", 5, "Z", "", "", "cr")) == [Answer.RETRY]
+    assert world.walks() == {"cr": "why"}
 
 
 async def test_waiting_clients_are_named(world: World) -> None:

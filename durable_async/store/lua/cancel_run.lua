@@ -1,7 +1,8 @@
 -- Marks a run as cancelled: one that never started ends at once, another is told and ends by itself.
 -- Slots: a child has its parent's run, inbox, worker stream and queue behind the fixed keys; last come the eight keys
 --   of the room of its queue (lib/room), and that queue as the last of ARGV.
--- Returns: {OK, now, waiting clients} | {DONE}: it had ended, been cancelled, undoes what it did, or the walk is void
+-- Returns: {OK, now, waiting clients} | {DONE}: it had ended, been cancelled, undoes what it did, or the walk is void,
+--   or was done
 --   | {GONE} | {RETRY}: the owner changed.
 -- Writes: run, journal, inbox, timers, walks, blocked, the room, worker stream or queue; on an end the parent's.
 -- Repeat-safe: the same token gets the first answer.
@@ -28,14 +29,21 @@ local walk = ARGV[9]
 
 local run = read_run(run_key)
 if not run then return { STATUS.GONE } end
+local now = now_ms(given_now)
+-- A walk of one is done with this very script: taken out later, it might be that of the run's next life by then.
+local is_last = walk == 'c' .. id
+-- A repeat after a lost reply: the mark is this caller's own.
+if run.cancel_token == token then
+  if is_last then redis.call('HDEL', walks_key, walk) end
+  return { STATUS.OK, now, run.client }
+end
 -- Another worker has done this walk, or the run has begun another life since, and it was none of that.
 if walk ~= '' and not redis.call('HGET', walks_key, walk) then return { STATUS.DONE } end
-local now = now_ms(given_now)
--- A repeat after a lost reply: the mark is this caller's own.
-if run.cancel_token == token then return { STATUS.OK, now, run.client } end
-if TERMINAL[run.status] or run.cancel_at > 0 then return { STATUS.DONE } end
--- It has ended but for its compensations, and these are not to be stopped half-way.
-if run.saga == 'undoing' then return { STATUS.DONE } end
+-- It has ended, or all but its compensations, and these are not to be stopped half-way.
+if TERMINAL[run.status] or run.cancel_at > 0 or run.saga == 'undoing' then
+  if is_last then redis.call('HDEL', walks_key, walk) end
+  return { STATUS.DONE }
+end
 -- The worker whose stream was declared is not the owner any more: a wake-up there would go astray.
 if run.owner ~= owner then return { STATUS.RETRY } end
 
@@ -55,6 +63,7 @@ if not run.is_started then
   local set = { 'cancel', reason, 'cancel_token', token, 'cancel_kids', run.kids }
   if run.kids > 0 then redis.call('HLEN', walks_key) end
   end_from_outside(now, keys, id, plan, 'cancelled', reason, set)
+  if is_last then redis.call('HDEL', walks_key, walk) end
   -- What an earlier life of the run left behind.
   if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end
   return { STATUS.OK, now, run.client }
@@ -74,6 +83,7 @@ redis.call('ZADD', timers_key, grace_due, 'g' .. id)
 -- The children known now are cancelled by the walk; those created later are born cancelled by the commit. The subtree
 -- is durable work, so that a canceller who dies here leaves nothing undone.
 if run.kids > 0 then redis.call('HSET', walks_key, 'x' .. id, 0) end
+if is_last then redis.call('HDEL', walks_key, walk) end
 if is_blocked then redis.call('HDEL', blocked_key, id) end
 deliver_message(now, run_key, inbox_key, id, run, 'X' .. reason, { 'cancel', reason, 'cancel_token', token,
   'cancel_at', run.mail + 1, 'cancel_kids', run.kids, 'grace', grace_due })
