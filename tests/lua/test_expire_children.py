@@ -48,6 +48,17 @@ async def test_a_chunk_moves_the_cursor_once(world: World) -> None:
     assert world.snapshot() == before
 
 
+@pytest.mark.parametrize("following", ["", "1"])
+async def test_what_was_to_keep_the_tree_is_void(world: World, following: str) -> None:
+    """Taken up again, and ended again before its tree was to be kept: done late, that would keep it for ever."""
+    await tree(world)
+    world.server.hset(world.keys.walks, mapping={"pp": "0", "pother": "0"})
+    await world.store.expire_children("ep", "0", following, IDS, DAY_MS)
+    assert world.walks() == {"ep/c": "0", "pother": "0"} | ({"ep": "1"} if following else {})
+    await world.store.persist_children("pp", "0", "", IDS)
+    assert ttl(world, "p/c") > 0
+
+
 async def test_the_walk_goes_on_when_the_root_has_expired(world: World) -> None:
     await tree(world)
     world.server.delete(world.keys.run("p"), world.keys.journal("p"))

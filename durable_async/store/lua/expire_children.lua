@@ -47,13 +47,16 @@ for i = 5, #ARGV do
     end
   end
 end
+-- It was taken up again and has ended again: a walk that was to keep the tree meanwhile would come too late.
+local keeping = 'p' .. string.sub(item, 2)
 if next_cursor == '' then
-  redis.call('HDEL', walks_key, item)
+  redis.call('HDEL', walks_key, item, keeping)
   if fallback then
     redis.call('PEXPIRE', children_key, fallback)
     if is_shared then redis.call('PEXPIRE', shared_key, fallback) end
   end
 else
+  redis.call('HDEL', walks_key, keeping)
   redis.call('HSET', walks_key, item, next_cursor)
 end
 return { STATUS.OK }
