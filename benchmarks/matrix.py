@@ -20,6 +20,8 @@ from benchmarks.results import OWN
 from benchmarks.stats import fitting
 
 CASE_TIMEOUT_S = 60.0
+PROBE_TIMEOUT_S = 20.0
+"""Of the try before: who has not done so few by then is too slow for this report, which says so."""
 LONGEST_S = 8.0
 """Of one measurement whose n is a part of the question; a system that would take longer is asked for fewer."""
 
@@ -133,9 +135,9 @@ class Matrix:
         if case.is_slow or driver == "timers":
             self._unit_s[name, driver] = self._unit_s.get((name, "noop"), 0.0)
             return
-        figures = host.ask(driver, probe_n(driver), case.in_flight, CASE_TIMEOUT_S)
+        figures = host.ask(driver, probe_n(driver), case.in_flight, PROBE_TIMEOUT_S)
         if "error" in figures:
-            self._outcome.errors.append({"system": name, "case": driver, "error": figures["error"], "round": "0"})
+            self._outcome.errors.append({"system": name, "case": driver, "n": probe_n(driver), **figures})
             del self._n[name, driver]
             return
         self._unit_s[name, driver] = unit_s(figures)

@@ -49,7 +49,7 @@ async def measure(system: System, asked: dict[str, Any]) -> dict[str, Any]:
             return await system.run_case(asked["case"], asked["n"], asked["in_flight"])
     except Exception as error:  # noqa: BLE001 - whatever a system raises is the answer, and the next case is measured
         traceback.print_exc(file=sys.stderr)
-        return {"error": f"{type(error).__name__}: {error}"[:300]}
+        return {"error": f"{type(error).__name__}: {error}".rstrip(": ")[:300]}
 
 
 def say(answer: dict[str, Any]) -> None:

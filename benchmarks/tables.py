@@ -136,7 +136,9 @@ def about(results: Results) -> str:
 
 def missing(data: dict[str, Any]) -> str:
     said = [f"* {name} is not here: {why}" for name, why in data["absent"].items()]
-    said += [f"* {error['system']}, {error.get('case', 'start')}: {error['error']}" for error in data["errors"]]
+    for error in data["errors"]:
+        many = f" (n = {error['n']:,})" if "n" in error else ""
+        said += [f"* {error['system']}, {error.get('case', 'start')}{many}: {error['error'] or 'no reason given'}"]
     return "\n## What could not be measured\n\n" + "\n".join(dict.fromkeys(said)) + "\n" if said else ""
 
 
