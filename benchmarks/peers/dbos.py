@@ -31,6 +31,8 @@ from benchmarks.systems import Options, client_process
 QUEUE = "bench"
 POLL_S = 0.01
 DATABASE = "bench"
+THREADS = 24
+"""A few more than its connections: as it comes there is one for each call, and a run costs up to a half more."""
 FOREVER_S = 7 * 24 * 3600.0
 
 
@@ -124,8 +126,14 @@ IN_PROCESS = frozenset(
 
 
 def configuration(url: str) -> DBOSConfig:
-    """As it comes but for its logs; every process is of the same version, whatever it has imported."""
-    return {"name": "bench", "system_database_url": url, "log_level": "ERROR", "application_version": "bench"}
+    """As it comes but for logs and threads; every process is of the same version, whatever it has imported."""
+    return {
+        "name": "bench",
+        "system_database_url": url,
+        "log_level": "ERROR",
+        "max_executor_threads": THREADS,
+        "application_version": "bench",
+    }
 
 
 class Dbos(Peer):
