@@ -9,10 +9,11 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from durable_async.cli import logs
 from durable_async.cli.exits import DONE, CliError, run_async
@@ -24,7 +25,8 @@ from durable_async.client.running import Stop
 
 log = logging.getLogger("durable_async.cli")
 
-PORT = 8787
+PORT: Final = 8787
+IDLE_S: Final = 10.0
 
 
 @click.command("dashboard", help="Serve the dashboard: on this machine, for this machine, unless there is a token.")
@@ -89,6 +91,24 @@ async def _chosen(
         yield found
 
 
+class _Impatient(H11Protocol):
+    """A connection on which no request has come for a while is closed, however busily it sends parts of one."""
+
+    _idle = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.loop.call_later(IDLE_S / 2, self._look)
+
+    def _look(self) -> None:
+        is_idle = self.cycle is None or self.cycle.response_complete
+        self._idle = self._idle + 1 if is_idle else 0
+        if self._idle == 2:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(IDLE_S / 2, self._look)
+
+
 class _Server(uvicorn.Server):
     """A server that leaves signals to `Stop`, as all our processes do."""
 
@@ -100,6 +120,7 @@ class _Server(uvicorn.Server):
 async def _serve(app: Any, host: str, port: int) -> None:
     config = uvicorn.Config(
         app,
+        http=_Impatient,
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from durable_async.client.base import Base
@@ -16,7 +16,12 @@ class Mounting(Base):
     """What is served to browsers."""
 
     def dashboard(
-        self, auth: Any = None, read_only: bool = True, *, show_payloads: bool = False, hosts: Iterable[str] = ()
+        self,
+        auth: str | Callable[[Any], bool | Awaitable[bool]] | None = None,
+        read_only: bool = True,
+        *,
+        show_payloads: bool = False,
+        hosts: Iterable[str] = (),
     ) -> Any:
         """An ASGI app that shows runs, queues, workers, schedules and open questions:
         ``app.mount("/durable", durable.dashboard())``.

@@ -146,6 +146,7 @@ class Queries:
         created_ms = (run.created_at - EPOCH) // timedelta(milliseconds=1)
         events: list[HistoryEvent] = []
         key = self._store.keys.journal(id)
+        lines: list[bytes] = []
         is_whole = False
         while not is_whole:
             lines = await self._call("LRANGE", key, len(events), len(events) + PAGE_BYTES - 1)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import signal
 
 import httpx
 import pytest
 
-from ._support import Process, Project
+from durable_async import Durable
+from durable_async.cli import dashboard_command
+
+from ._support import PATIENCE, Process, Project
 
 TOKEN = "a-token-of-some-length"
 
@@ -45,6 +50,36 @@ def test_what_it_is_told_to_show_and_do(project: Project) -> None:
     process.send(signal.SIGINT)
     assert process.wait() == 0
     assert not any(TOKEN in line for line in process.lines)
+
+
+async def test_who_says_half_a_request_is_cut_off(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
+    """Bad input 55: slow headers, and connections that never say anything."""
+    monkeypatch.setattr(dashboard_command, "IDLE_S", 0.2)
+    with dashboard_command._listening("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    async with Durable(project.url) as durable:
+        serving = asyncio.create_task(dashboard_command._serve(durable.dashboard(), "127.0.0.1", port))
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(PATIENCE):
+                while not serving.done():
+                    with contextlib.suppress(httpx.ConnectError):
+                        assert (await client.get("/runs")).status_code == 200
+                        break
+                for begun in (b"", b"GET / HTTP/1.1\r\nhost: localhost\r\n"):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.write(begun)
+                    assert await reader.read() == b""
+                    writer.close()
+                many = await client.get("/runs", headers=[(f"x-{n}", "y") for n in range(10_000)])
+                assert many.status_code in (200, 400)
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /runs HTTP/1.0\r\nhost: localhost\r\n\r\n")
+                assert b" 200 " in await reader.read()
+                writer.close()
+        finally:
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
 
 
 @pytest.mark.parametrize(

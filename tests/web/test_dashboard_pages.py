@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from html import unescape
 from urllib.parse import quote
@@ -10,7 +11,9 @@ import httpx
 import pytest
 
 from durable_async import Durable, RunFailed
+from durable_async.server.ephemeral import ephemeral_server
 from durable_async.types import Status
+from durable_async.web import guard
 
 from .conftest import SECRET, MakeClient, many, order, pay, refuse
 
@@ -160,6 +163,22 @@ async def test_mounted_below_a_path(durable: Durable, browse: MakeClient) -> Non
     assert "/durable/runs/p" in links and all(link.startswith("/durable/") for link in links)
     for link in {link for link in links if "?" not in link}:
         assert (await client.get(link)).status_code == 200, link
+
+
+async def test_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, browse: MakeClient) -> None:
+    """Requests do not pile up behind it."""
+    monkeypatch.setattr(guard, "PATIENCE_S", 0.2)
+    with ephemeral_server() as server:
+        async with Durable(server.url) as durable:
+            client = browse(app=durable.dashboard())
+            assert (await client.get("/runs")).status_code == 200
+            server.pause()
+            page = await client.get("/runs")
+            server.resume()
+            assert (page.status_code, page.headers["retry-after"]) == (503, "5")
+            async with asyncio.timeout(30):
+                while (await client.get("/runs")).status_code != 200:
+                    pass
 
 
 async def test_a_durable_that_is_not_open(browse: MakeClient) -> None:
