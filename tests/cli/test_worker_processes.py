@@ -76,6 +76,24 @@ def test_reload_starts_again_when_a_file_changes(project: Project) -> None:
     assert worker.wait() == 0
 
 
+def test_reload_lets_running_steps_end(project: Project) -> None:
+    worker = project.spawn("worker", "shop:durable", "--reload", env={"PYTHONDONTWRITEBYTECODE": "1"})
+    (old,) = worker.worker_pids()
+    worker.wait_for("watching the Python files")
+    id = project.start("gated", '"slow"')
+    project.has_begun("slow")
+    shop = project.directory / "shop.py"
+    shop.write_text(shop.read_text() + "# changed\n")
+    worker.wait_for("SIGTERM: draining")
+    project.open("slow")
+    worker.wait_for("worker has left; nothing was cut")
+    assert worker.worker_pids(2)[1] != old
+    wait_until(lambda: project.status(id) == "completed", "it ends")
+    assert project.run("get", id, "--json").json[0]["output"] == old, "where it had begun"
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
 def test_settings_from_the_environment(project: Project) -> None:
     env: dict[str, str | None] = {
         "DURABLE_QUEUES": "side,default",
