@@ -53,7 +53,7 @@ from durable_async.store.keys import Keys
 from .book import Book
 from .snapshot import TERMINAL, Run, Snapshot, take
 
-KINDS = ("run", "journal", "inbox", "children", "queue", "worker", "client", "schedule", "starts")
+KINDS = ("run", "journal", "inbox", "children", "shared", "queue", "worker", "client", "schedule", "starts")
 PLACES = ("room", "behind", "slots", "tally")
 """Kinds of keys that are there while runs wait for a limited queue or have a place in it."""
 CRASH_LIMIT = 5
@@ -117,7 +117,7 @@ class Check:
 
     def i03(self) -> Found:
         for run in self.runs.values():
-            if not run.journal or run.journal[0][:1] != b"S":
+            if not run.journal or run.journal[0][:1] not in (b"S", b"@"):
                 yield f"the journal of {run.id} does not begin with its start"
             numbers = [number for number, _, _ in run.messages()]
             if numbers != sorted(set(numbers)):
