@@ -112,6 +112,20 @@ async def test_waiting_clients_are_named(world: World) -> None:
     assert await world.store.cancel_run("r", "why", "t1", 5) == (True, "c1")
 
 
+async def test_a_repeat_names_who_waits_only_if_the_run_has_ended_by_it(world: World) -> None:
+    """The reply was lost, or another worker does the same walk: whoever is named is told that the run is cancelled."""
+    await world.start(client="c1")
+    for _ in range(2):
+        assert await world.store.cancel_run("r", "why", "t1", 5) == (True, "c1")
+    await world.start("s", client="c1")
+    copy = world.claim("A", "s")
+    for _ in range(2):
+        assert await world.store.cancel_run("s", "why", "t1", 5) == (True, "")
+    copy.inbox = world.inbox("s")
+    assert copy.commit("compensation_failed", take=1)[0] == Answer.ENDED
+    assert await world.store.cancel_run("s", "why", "t1", 5) == (True, "")
+
+
 async def test_a_claim_in_flight_of_a_run_that_never_started(world: World) -> None:
     await world.start()
     entry = world.entry()

@@ -32,10 +32,11 @@ if not run then return { STATUS.GONE } end
 local now = now_ms(given_now)
 -- A walk of one is done with this very script: taken out later, it might be that of the run's next life by then.
 local is_last = walk == 'c' .. id
--- A repeat after a lost reply: the mark is this caller's own.
+-- A repeat after a lost reply, or the same walk done by another worker: the mark is this caller's own. Who waits is
+-- named only if that has ended the run: clients are told of an end.
 if run.cancel_token == token then
   if is_last then redis.call('HDEL', walks_key, walk) end
-  return { STATUS.OK, now, run.client }
+  return { STATUS.OK, now, TERMINAL[run.status] and run.cancel_at == 0 and run.client or '' }
 end
 -- Another worker has done this walk, or the run has begun another life since, and it was none of that.
 if walk ~= '' and not redis.call('HGET', walks_key, walk) then return { STATUS.DONE } end
