@@ -118,6 +118,18 @@ async def test_a_damaged_time_is_void(world: World, timer: str) -> None:
     assert world.timers() == {}
 
 
+async def test_a_run_that_was_put_back_leaves_no_timer_of_its_last_park(world: World) -> None:
+    copy = await world.bring("running")
+    assert copy
+    copy.commit("park", due_ms=T0 + 9_000)
+    await world.store.send_event("r", "e", b"x", 10)
+    await world.store.release_entry("r", world.keys.worker("A"), "q", world.entry(), delay_ms=50)
+    assert world.timers() == {"wr": T0 + 9_000, "dr": T0 + 50}
+    world.now = T0 + 50
+    await world.store.fire_timers(["dr"])
+    assert (world.status(), world.timers()) == ("ready", {})
+
+
 async def test_a_batch(world: World) -> None:
     for id in ("a", "b"):
         await world.start(id, delay_ms=5)

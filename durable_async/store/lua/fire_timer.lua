@@ -32,7 +32,8 @@ if due > now_ms(given_now) then
   return { STATUS.DONE }
 end
 local stream_letter, stream_key = find_stream(letter == 'w' and owner ~= '' and worker_key or nil, queue_key)
-redis.call('ZREM', timers_key, member)
+-- Of a delayed run that was put back goes the timer of a park before that, too: its record does not name it any more.
+redis.call('ZREM', timers_key, member, 'w' .. id)
 local entry = add_entry(id, stream_letter, stream_key)
 if letter == 'd' then
   redis.call('HSET', run_key, 'status', 'ready', 'entry', entry, 'timer', '', 'waiting', '')
