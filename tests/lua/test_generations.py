@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from durable_async.store.status import Answer
 
-from .world import T0, TERMINAL, Copy, World
+from .world import DAY_MS, T0, TERMINAL, Copy, World
 
 
-def renew(copy: Copy, times: str = "0 0", lines: list[bytes] | None = None, **more: object) -> object:
+def renew(copy: Copy, times: str = "0 0", lines: list[bytes] | None = None, **more: Any) -> Any:
     listed = [("R", b"Rlost"), *(("N", line) for line in lines or [])]
     gen = int(copy.world.field(copy.id, "gen") or 1)
-    sets = ["gen", gen + 1, "attempt", gen + 1]
+    sets = ["gen", gen + 1, "attempt", gen + 1, *more.pop("sets_more", [])]
     return copy.commit("renew", listed=listed, payload=b"Sagain", due_ms=times, sets=sets, queue="q", **more)
 
 
@@ -61,6 +63,16 @@ class TestRenewal:
         copy.commit("go", take=1)
         assert renew(copy)[0] == Answer.RENEWED
         assert world.inbox() == []
+
+    async def test_until_it_is_granted_it_has_the_life_that_it_had(self, world: World) -> None:
+        """As another one it would not be told of the children that it has."""
+        await world.start("p")
+        parent, child = world.family()
+        await world.store.send_event("p", "e1", b"go", 10)
+        assert renew(parent, sets_more=["context", b"c"])[0] == Answer.OK
+        assert [world.field("p", name) for name in ("gen", "attempt", "context")] == ["", "", "c"]
+        child.commit("completed", payload=b"out")
+        assert world.inbox("p")[-1] == b"M2 %d Ccp/c\nout" % T0
 
     async def test_not_while_a_cancel_waits(self, world: World) -> None:
         copy = await world.bring("running")
@@ -190,6 +202,29 @@ class TestEarlierLives:
             assert world.inbox("p") == []
         reply = parent.commit("park", [b"Rawait"], awaits=["p/c"])
         assert reply[:3] == [Answer.OK, T0, [b"M%d %d Ccp/c\nold" % (parent_mail(world), T0)]]
+
+    async def test_the_queue_and_the_key_of_one_that_is_joined_stay_its_own(self, world: World) -> None:
+        """Newer code may call it with others: its entry, and its place in a limited queue, are where they are."""
+        parent, _ = await self.renewed(world, kid="ready")
+        entry = world.entry("p/c")
+        other = world.child(parent_gen=2, mode="k", queue="other", key="k2", attempt=2, retention_ms=1)
+        parent.commit("park", [b"R1"], children=[other])
+        found = [world.field("p/c", name) for name in ("queue", "key", "retention", "pgen", "attempt", "notify")]
+        assert found == ["q", "", str(DAY_MS), "2", "2", "1"]
+        assert await world.store.cancel_run("p/c", "why", "t", 5) == (True, "")
+        assert ("r", "p/c") not in world.stream(world.keys.queue("q")) and entry
+
+    async def test_one_of_a_later_life_than_this_tells_it(self, world: World) -> None:
+        """The parent's record had expired and its id was used again: its first life waits for a child of its second."""
+        await self.renewed(world, kid="ready")
+        world.claim("A", "p", nonce="n3").commit("go", [b"R1"], children=[world.child(parent_gen=2, mode="k")])
+        world.server.delete(world.keys.run("p"), world.keys.journal("p"))
+        await world.start("p")
+        parent, kid = world.claim("A", "p", nonce="n4"), world.claim("A", "p/c")
+        assert parent.commit("park", [b"R1"], children=[world.child()])[2] == [b"M1 %d Op/c" % T0]
+        assert parent.commit("park", take=1)[0] == Answer.PARKED
+        kid.commit("completed", payload=b"out")
+        assert (world.inbox("p"), world.status("p")) == ([b"M2 %d Ccp/c\nout" % T0], "ready")
 
     async def test_its_children_stay_listed_with_it(self, world: World) -> None:
         await world.start("p")

@@ -169,7 +169,17 @@ if n_walks > 0 then redis.call('HLEN', walks_key) end
 -- a promised cancel is kept. One that would begin anew takes all its messages with it; one that has asked for a child
 -- whose id is still occupied sees to it first.
 local stays = cancel_at > taken or (family and family.has_to_wait)
-if (leaves and (mail > taken or n_tells > 0)) or (ending and stays) then want, ending = 'go', false end
+if (leaves and (mail > taken or n_tells > 0)) or (ending and stays) then
+  if want == 'renew' then
+    -- It has the life that it had: as another one it would not be told what its children of this one do.
+    local kept = {}
+    for i = 1, #set, 2 do
+      if set[i] ~= 'gen' and set[i] ~= 'attempt' then kept[#kept + 1], kept[#kept + 2] = set[i], set[i + 1] end
+    end
+    set = kept
+  end
+  want, ending = 'go', false
+end
 local keys = { run = run_key, journal = journal_key, inbox = inbox_key, timers = timers_key, walks = walks_key }
 local timer, answer, plan, workflow = f[11] or '', STATUS.OK, nil, nil
 if ending then

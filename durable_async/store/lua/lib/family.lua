@@ -152,6 +152,21 @@ local function bury_child(family, child)
   redis.call('RPUSH', child.journal_key, child.record, outcome)
 end
 
+local LINKS = { pqueue = true, hint = true, notify = true, leave = true, attempt = true }
+
+-- What a child that is joined is told of its parent. The rest of its record is its own: under another queue or key, as
+-- newer code may ask for, its entry would not be found, nor its place in a limited queue given back.
+local function links_of(family, fields)
+  local set = { 'pgen', family.gen }
+  for i = 1, #fields, 2 do
+    if LINKS[fields[i]] then
+      set[#set + 1] = fields[i]
+      set[#set + 1] = fields[i + 1]
+    end
+  end
+  return set
+end
+
 -- Writes what read_family has decided.
 local function write_family(family)
   local members, listed, kids = {}, {}, family.kids
@@ -171,7 +186,7 @@ local function write_family(family)
     elseif child.fate == 'bury' then
       bury_child(family, child)
     elseif child.fate == 'join' or child.fate == 'keep' then
-      if child.fate == 'join' then redis.call('HSET', child.run_key, unpack(child.fields)) end
+      if child.fate == 'join' then redis.call('HSET', child.run_key, unpack(links_of(family, child.fields))) end
       -- An earlier life has awaited it, this one has not yet: when it does, it is to be told.
       if not is_notified(child.fields) then redis.call('HSET', child.run_key, 'notify', '') end
     elseif child.fate == 'wait' then

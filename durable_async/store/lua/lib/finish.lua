@@ -17,7 +17,7 @@ local function plan_end(keys, run, parent)
   -- already; otherwise the walk over the root's tree sets it.
   plan.expires = not told or (TERMINAL[told.status] and redis.call('PTTL', parent.run_key) ~= -1)
   -- A parent that has begun another life since has not asked for this.
-  if told and run.notify == '1' and told.gen == run.pgen and not TERMINAL[told.status] then
+  if told and run.notify == '1' and (told.gen or '1') == (run.pgen or '1') and not TERMINAL[told.status] then
     -- The worker's stream is usable only if it is the one the caller declared.
     local is_declared = told.owner ~= '' and told.owner == parent.owner
     plan_message(parent.inbox_key, told, is_declared and parent.worker_key or nil, parent.queue_key)

@@ -153,7 +153,7 @@ local function find_unheard(keys, run, awaited, plan)
           -- It may be about to be called again, after a failure that was told.
           plan.asks[#plan.asks + 1] = child.id
         end
-      elseif not f.err and (f[2] ~= '1' or f[3] ~= run.gen) then
+      elseif not f.err and (f[2] ~= '1' or (f[3] or '1') ~= (run.gen or '1')) then
         -- Not asked to tell, or asked by an earlier life of its parent.
         plan.found.child_silent = true
         plan.deaf[#plan.deaf + 1] = child.run_key
