@@ -69,3 +69,16 @@ async def test_another_queue(world: World) -> None:
         k.shared("p"),
     )
     assert world.eval("retry_run", keys, (T0, "p", "t", 0, "other")) == [Answer.RETRY]
+
+
+async def test_a_copy_of_what_has_failed_does_not_count(world: World) -> None:
+    """It was ended by somebody else: its owner has it in memory still, under a fence that nobody has made anew."""
+    copy = await world.bring("ready")
+    assert copy
+    assert (await world.store.settle_run("r", "terminate", "failed", b"out"))[0]
+    assert await world.store.retry_run("r", 0) == "failed"
+    before = world.snapshot()
+    assert copy.resume() == [Answer.RELOAD]
+    assert copy.commit("go", [b"Rlate"])[0] == Answer.FENCED
+    assert world.snapshot() == before
+    assert world.claim("A", "r", nonce="n2").epoch == 2

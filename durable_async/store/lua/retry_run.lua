@@ -47,9 +47,10 @@ redis.call('HDEL', walks_key, 'e' .. id, 'x' .. id, 'o' .. id)
 if kids > 0 then redis.call('HSET', walks_key, 'p' .. id, 0) end
 redis.call('HDEL', run_key, 'finished', 'cancel', 'cancel_at', 'cancel_kids', 'cancel_token', 'ended_by', 'grace',
   'deadline', 'notify', 'saga', 'waiting')
+-- Without a nonce: a worker that did not end it itself may still have it in memory, as it was before it failed.
 local set = {
-  'status', 'ready', 'gen', (tonumber(f[3]) or 1) + 1, 'claims', 0, 'taken', tonumber(f[4]) or 0, 'retried_by', token,
-  'entry', add_entry(id, 'Q', queue_key),
+  'status', 'ready', 'nonce', '', 'gen', (tonumber(f[3]) or 1) + 1, 'claims', 0, 'taken', tonumber(f[4]) or 0,
+  'retried_by', token, 'entry', add_entry(id, 'Q', queue_key),
 }
 if timeout > 0 then
   set[#set + 1], set[#set + 2] = 'deadline', now + timeout
