@@ -1,0 +1,1 @@
+"""Models of the protocol, and what is held against them."""
