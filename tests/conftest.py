@@ -8,10 +8,14 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from semantics import restricted
 
 from durable_async.server.ephemeral import EphemeralServer, ephemeral_server
 
 _numbers = itertools.count(1)
+
+if restricted.IS_RESTRICTED:
+    restricted.everywhere()
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +29,16 @@ def shared_server() -> Iterator[EphemeralServer]:
     """A private server; `$DURABLE_SERVER_BIN` chooses the program."""
     with ephemeral_server() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_refused(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Under the rule of docs/security.md nothing that the rule forbids is asked for."""
+    yield
+    if restricted.IS_RESTRICTED and "shared_server" in request.fixturenames:
+        server: EphemeralServer = request.getfixturevalue("shared_server")
+        refused = restricted.all_refusals(server.url)
+        assert not refused, f"the rule does not allow {refused}"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from semantics.restricted import allowed
 
 from durable_async.server.ephemeral import EphemeralServer, ephemeral_server
 
@@ -24,6 +25,8 @@ def cli_server() -> Iterator[EphemeralServer]:
 
 @pytest.fixture
 def project(tmp_path: Path, cli_server: EphemeralServer) -> Iterator[Project]:
-    made = Project(tmp_path, cli_server.url, f"cli{os.getpid()}-{next(_numbers)}")
+    namespace = f"cli{os.getpid()}-{next(_numbers)}"
+    url = allowed(cli_server.url, namespace) or ""
+    made = Project(tmp_path, url, namespace)
     yield made
     made.close()

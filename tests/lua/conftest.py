@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from semantics.restricted import IS_RESTRICTED, restricted
 
 from durable_async.server.ephemeral import EphemeralServer
 from durable_async.store.keys import Keys
@@ -20,9 +21,12 @@ def connection(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def world(connection: redis.Redis, namespace: str) -> Iterator[World]:
-    made = World(connection, Keys(namespace))
+def world(connection: redis.Redis, shared_server: EphemeralServer, namespace: str) -> Iterator[World]:
+    user = redis.Redis.from_url(restricted(shared_server.url, namespace), protocol=2) if IS_RESTRICTED else None
+    made = World(connection, Keys(namespace), user)
     yield made
+    if user is not None:
+        user.close()
     keys = list(connection.scan_iter(match=made.keys.base + "*", count=1000))
     if keys:
         connection.delete(*keys)

@@ -100,11 +100,13 @@ class World:
 
     server: redis.Redis
     keys: Keys
+    user: redis.Redis | None = None
+    """Who runs the transitions, if that is somebody else."""
     caller: SyncCaller = field(init=False)
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
-        self.caller = SyncCaller(self.server)
+        self.caller = SyncCaller(self.user or self.server)
         self.store = Store(self.caller, self.keys, given_now=T0)  # type: ignore[arg-type]
         self.server.xgroup_create(self.keys.queue("q"), GROUP, "0", mkstream=True)
         self.join("A")

@@ -19,6 +19,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .restricted import IS_RESTRICTED, everywhere
+
 log = logging.getLogger("semantics.crowd")
 
 FOLDER = Path(__file__).parent
@@ -78,6 +80,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(process)d %(levelname)s %(name)s: %(message)s")
     for path in sorted(FOLDER.glob("flows_*.py")):
         importlib.import_module(f"semantics.{path.stem}")
+    if IS_RESTRICTED:
+        everywhere()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     life, held = os.pipe()

@@ -35,6 +35,40 @@ def restricted(url: str, namespace: str, password: str = PASSWORD) -> str:
 ENCODED = str.maketrans({":": "%3A", "/": "%2F", "@": "%40", "#": "%23", "%": "%25"})
 
 
+def allowed(url: str | None, namespace: str) -> str | None:
+    """A server's plain URL as that of the user of this namespace; another one, or that of no server, as it is."""
+    if not IS_RESTRICTED or not isinstance(url, str) or "@" in url or not url.startswith(("redis://", "unix://")):
+        return url
+    try:
+        return restricted(url, namespace)
+    except (redis.RedisError, ValueError):
+        return url
+
+
+def everywhere() -> None:
+    """From here on every client and worker that this process makes is such a user, whatever test makes it."""
+    from durable_async.client.session import Session
+
+    connect = Session.__init__
+
+    def as_user(self: Session, url: str | None, namespace: str) -> None:
+        connect(self, allowed(url, namespace), namespace)
+
+    Session.__init__ = as_user  # type: ignore[method-assign]  # that is the point
+
+
+def all_refusals(url: str) -> list[str]:
+    """What the server refused any user since it was asked last."""
+    admin = redis.Redis.from_url(url, decode_responses=True)
+    try:
+        names = {entry["username"] for entry in admin.execute_command("ACL", "LOG", "100")}
+        found = [f"{what} of {name}" for name in sorted(names - {"default"}) for what in refusals(url, name)]
+        admin.execute_command("ACL", "LOG", "RESET")
+        return found
+    finally:
+        admin.close()
+
+
 def refusals(url: str, namespace: str) -> list[str]:
     """What the server refused this user, and forgets with this call; the command and the key."""
     admin = redis.Redis.from_url(url, decode_responses=True)
