@@ -10,7 +10,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from durable_async import Durable, RunFailed
+from durable_async import Durable, Encrypted, RunFailed
+from durable_async.codec import PeekCodec
 from durable_async.server.ephemeral import ephemeral_server
 from durable_async.types import Status
 from durable_async.web import guard
@@ -77,6 +78,21 @@ async def test_pages_with_payloads(durable: Durable, browse: MakeClient) -> None
     page = await client.get("/inputs")
     assert SECRET in words_of(page)
     assert re.findall(r'data-value="([^"]*)"', page.text) == ["&#34;S&#34;", "3"]
+
+
+async def test_without_the_keys(durable: Durable, browse: MakeClient) -> None:
+    """What a `durable dashboard` without MODULE:OBJECT sees of a store whose codec encrypts."""
+    url, options = str(durable._session.url), {"namespace": durable.namespace}
+    keyed = Durable(url, workflows=[pay, order, refuse, many], codec=Encrypted({"k": Encrypted.new_key()}), **options)
+    async with keyed:
+        await stories(keyed)
+        for codec, is_seen in ((PeekCodec(), False), (keyed.codec, True)):
+            async with Durable(url, codec=codec, **options) as looking:
+                client = browse(app=looking.dashboard(show_payloads=True, read_only=False))
+                for path in ("/runs?show=all", "/runs/o", "/runs/o/pay", "/runs/bad", "/inputs"):
+                    page = await client.get(path)
+                    assert page.status_code == 200, (path, page.text)
+                    assert (SECRET in page.text, "(encrypted)" in page.text) == (is_seen, not is_seen), path
 
 
 async def test_what_is_stored_is_shown_as_text(durable: Durable, browse: MakeClient) -> None:
