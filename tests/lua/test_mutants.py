@@ -102,6 +102,7 @@ MUTANTS = [
     ("release_entry", "  redis.call('ZCARD', timers_key)\n", ""),
     ("fire_timer", "redis.call('ZREM', timers_key, member, 'w' .. id)", "redis.call('ZREM', timers_key, member)"),
     ("commit_run", "set[i] ~= 'gen' and set[i] ~= 'attempt'", "true"),
+    ("lib/family", "if family.n_shared > 0 then redis.call('PERSIST', family.shared_key) end", ""),
     ("lib/family", "unpack(links_of(family, child.fields))", "unpack(child.fields)"),
     ("fire_timer", "if due > now_ms(given_now) then", "if false then"),
     ("fire_timer", "if f[1] ~= expected or not due then", "if not due then"),

@@ -48,6 +48,17 @@ async def test_it_is_not_written_again(world: World) -> None:
     assert world.server.hgetall(world.keys.shared("p")) == {b"fp": b"input p/c"}
 
 
+async def test_another_record_of_the_id_does_not_share_what_is_about_to_expire(world: World) -> None:
+    await family(world)
+    await world.store.expire_children("ep", "0", "", ["p/c", "p/d", "p/e"], DAY_MS)
+    world.server.delete(world.keys.run("p"), world.keys.journal("p"))
+    assert pttl(world, world.keys.shared("p")) > 0
+    await world.start("p")
+    parent = world.claim("A", "p", nonce="n4")
+    parent.commit("go", [b"R1"], children=[world.child("p/c", start=LINE)], shared={b"fp": b"input"})
+    assert (world.status("p/c"), pttl(world, world.keys.shared("p"))) == ("ready", -1)
+
+
 async def test_what_is_nowhere_stays_a_pointer(world: World) -> None:
     await family(world)
     world.server.delete(world.keys.shared("p"))

@@ -111,7 +111,9 @@ class Siblings(Base):
 
     def write_family(self, id: str, run: Run, plan: Plan, kids: int, shared: Sequence[tuple[bytes, bytes]]) -> None:
         for fingerprint, value in shared:
-            self.state.shared.setdefault(id, Shared()).inputs.setdefault(fingerprint, value)
+            known = self.state.shared.setdefault(id, Shared())
+            known.inputs.setdefault(fingerprint, value)
+            known.ttl_ms = None  # that of an earlier record's is over
         for child, made, fate in plan.fates:
             found = self.state.runs.get(child.id)
             if fate in ("create", "bury") and found:

@@ -173,6 +173,8 @@ local function write_family(family)
   for i = 1, 2 * family.n_shared, 2 do
     redis.call('HSETNX', family.shared_key, family.shared[i], family.shared[i + 1])
   end
+  -- What children of an earlier record of this id have shared may be about to expire.
+  if family.n_shared > 0 then redis.call('PERSIST', family.shared_key) end
   for _, child in ipairs(family.new) do
     if child.is_leftover then
       redis.call('DEL', child.run_key)
