@@ -139,6 +139,8 @@ class Peer(System):
             self.worker.poll()
             await asyncio.sleep(0.005)
         self.worker.wait()
+        if self.worker.stdout is not None:
+            self.worker.stdout.close()
         self.worker = None
 
 

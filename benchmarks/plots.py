@@ -21,9 +21,9 @@ def draw(results: Results, folder: Path) -> None:
 
     mpl.use("Agg")
     overview = [case for case in OVERVIEW if case in results.cases()]
-    if overview:
-        bars(results, overview, folder / "overview", columns=4)
-    bars(results, results.cases(), folder / "cases", columns=4)
+    for cases, name in ((overview, "overview"), (results.cases(), "cases")):
+        if cases:
+            bars(results, cases, folder / name, columns=4)
     cpu(results, folder / "cpu")
     timers(results, folder / "timers")
 

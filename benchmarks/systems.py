@@ -170,15 +170,12 @@ def load_systems() -> tuple[dict[str, type[System]], dict[str, str]]:
     absent: dict[str, str] = {}
     for module in sorted((m.name for m in pkgutil.iter_modules(peers.__path__)), key=lambda m: (m != "ours", m)):
         try:
-            classes = importlib.import_module(f"benchmarks.peers.{module}").SYSTEMS
+            reasons = {cls: cls.missing() for cls in importlib.import_module(f"benchmarks.peers.{module}").SYSTEMS}
         except Exception as error:  # noqa: BLE001 - whatever is the matter with a peer, the others are measured
             absent[module] = str(error)
             continue
-        for cls in classes:
-            if why := cls.missing():
-                absent[cls.name] = why
-            else:
-                found[cls.name] = cls
+        absent |= {cls.name: why for cls, why in reasons.items() if why}
+        found |= {cls.name: cls for cls, why in reasons.items() if not why}
     return found, absent
 
 
