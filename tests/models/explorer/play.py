@@ -60,6 +60,8 @@ class Play:
 
     operator: SimClient
     keeper: SimWorker
+    is_again = False
+    """An id has been begun again."""
 
     def __init__(self, server: Server, scenario: Scenario, examined: set[str]) -> None:
         self.scenario = scenario

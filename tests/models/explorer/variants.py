@@ -114,6 +114,13 @@ VARIANTS = (
         methods=[(Reaper, "reconcile", _no_reconciliation)],
     ),
     Variant(
+        "a late pause counts",
+        "pause-claim",
+        Bounds(1, 0),
+        {"pause_queue": [("if latest ~= last then", "if false then")]},
+        kinds=("late-request",),
+    ),
+    Variant(
         "steps begin before their commit", "release-reap", Bounds(1, 0), methods=[(Runner, "advance", _advance_at_once)]
     ),
     Variant(
