@@ -44,6 +44,7 @@ class Actor:
         """It has crashed: nothing of it reaches anybody."""
         self.is_frozen = False
         self.tasks: list[asyncio.Task[Any]] = []
+        self._started = asyncio.Event()
         self.results: dict[str, Any] = {}
         self.dice = 0
         self.seen = blake2b(name.encode(), digest_size=12)
@@ -62,8 +63,12 @@ class Actor:
         """Has it do something; what comes of it is kept under this name."""
 
         async def do() -> None:
+            if what != "start":
+                await self._started.wait()
             try:
                 self.results[what] = await coroutine
+                if what == "start":
+                    self._started.set()
             except Exception as error:
                 self.results[what] = error
 
@@ -172,6 +177,10 @@ class SimWorker(Actor):
         keys = self.world.keys
         lanes = [(keys.queue(lane), "Q") for lane in self.worker.gates.lanes]
         await self.worker._reaper.reconcile([(keys.worker(self.name), "W"), *lanes])
+
+    async def look_for_damage(self) -> None:
+        """The sweeper's look, once."""
+        await self.worker._sweeper.sweep()
 
     async def judge_itself(self) -> None:
         """Lets its runs go if its lease is over."""

@@ -60,13 +60,13 @@ def heal(world: World, queues: tuple[str, ...]) -> list[str]:
     if not left:
         return []
     world.teller.note("", "a worker joins")
-    fresh = world.worker(FRESH, *queues, is_quiet=False)
+    fresh = world.worker(FRESH, *queues)
     for _ in range(ROUNDS):
         for worker in world.workers:
             worker.tell("reconcile", worker.reconcile())
         fresh.tell("sweep", fresh.sweep())
         # It may not have anything to mend; but it tells of streams that belong to nobody.
-        fresh.tell("look for strays", fresh.worker._sweeper.sweep())
+        fresh.tell("look for strays", fresh.look_for_damage())
         fresh.tell("timers", fresh.look_at_timers())
         world.settle()
         left = left_over(world) + unanswered(world)

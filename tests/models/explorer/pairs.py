@@ -36,6 +36,7 @@ def _begin(play: Play, workflow: Any, expect: Any, *, id: str = "r", gates: tupl
     play.worker("A", "a")
     play.worker("B", "b", "a")
     client, play.operator = play.client("client"), play.client("operator")
+    play.world.settle()
     play.start(client, workflow, gates[0], id, expect)
     play.world.settle()
     assert all(play.stage.is_waiting(gate) for gate in gates), told(play, "client", "result")
@@ -183,6 +184,7 @@ def _at_renewal(play: Play) -> None:
     play.worker("A", "a")
     play.worker("B", "b", "a")
     client, play.operator = play.client("client"), play.client("operator")
+    play.world.settle()
     play.start(client, flows.renewed, 1, "r", "went")
     play.world.settle()
     assert play.stage.is_waiting("life1"), told(play, "client", "result")
@@ -248,6 +250,7 @@ def _leaving(play: Play) -> None:
     """The run stands at its gate on A, and there is another worker."""
     play.worker("A", "a")
     client, play.operator = play.client("client"), play.client("operator")
+    play.world.settle()
     play.start(client, flows.plain, "gate", "r", "last")
     play.world.settle()
     play.worker("B", "b", "a")
@@ -277,7 +280,7 @@ RELEASE_REAP = Scenario("release-reap", _leaving, _release_reap, _ran)
 def _sweep_finish(play: Play) -> None:
     play.stage.open("gate", "kid")
     keeper = play.keeper
-    play.later(keeper, "sweep", keeper.worker._sweeper.sweep)
+    play.later(keeper, "sweep", keeper.look_for_damage)
 
 
 SWEEP_FINISH = Scenario(
@@ -358,6 +361,7 @@ def _one_in_line(play: Play) -> None:
     for name in ("A", "B"):
         play.worker(name, "line")
     client, play.operator = play.client("client"), play.client("operator")
+    play.world.settle()
     play.start(client, flows.member, "gate", "r", "last")
     play.world.settle()
     play.start(client, flows.member, "", "s", "last", "result of s")

@@ -163,6 +163,7 @@ class Play:
             if scenario.keeper:
                 self.keeper = self.worker("keeper", *scenario.keeper)
             scenario.setup(self)
+            world.settle()
             world.teller.note("", "from here on everything is tried")
             scenario.window(self)
             world.faulty, world.kinds, world.budget = scenario.faulty, scenario.kinds, bounds.faults

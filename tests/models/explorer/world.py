@@ -97,30 +97,22 @@ class World:
 
     # ------------------------------------------------------------------ who there is
 
-    def worker(
-        self, name: str, *queues: str, concurrency: int = 10, max_resident: int = 10, is_quiet: bool = True
-    ) -> SimWorker:
-        """A worker that has started."""
+    def worker(self, name: str, *queues: str, concurrency: int = 10, max_resident: int = 10) -> SimWorker:
+        """A worker that starts; what it is told to do it does after that."""
         actor = SimWorker(self, name, queues or ("default",), concurrency, max_resident)
-        self._join(actor, is_quiet)
+        self._join(actor)
         return actor
 
     def client(self, name: str) -> SimClient:
-        """A client that is open."""
+        """A client that opens; what it is told to do it does after that."""
         actor = SimClient(self, name)
-        self._join(actor, True)
+        self._join(actor)
         return actor
 
-    def _join(self, actor: Any, is_quiet: bool) -> None:
+    def _join(self, actor: Any) -> None:
         self.actors.append(actor)
         actor.moves._is_up = True
         actor.tell("start", actor.start())
-        if is_quiet:
-            with self.teller.silent():
-                self.settle()
-        else:
-            self.settle()
-        assert actor.results.get("start", "pending") is None, (actor.name, actor.results, actor.loop.errors)
 
     @property
     def workers(self) -> list[SimWorker]:
@@ -130,8 +122,12 @@ class World:
     # ------------------------------------------------------------------ a schedule
 
     def settle(self) -> None:
-        """Lets everybody go on, without faults, until nobody can."""
-        self.explore(lambda options: 0)
+        """Lets everybody go on, without faults, until nobody can. What they ask for at once is one write."""
+        self._pauses = 0
+        while self.settle_running() or self._pause() or self._thaw():
+            pass
+        for actor in self.actors:
+            assert actor.is_gone or actor.results.get("start", "pending") is None, (actor.name, actor.results)
 
     def explore(self, choose: Chooser) -> None:
         """Lets the chooser decide, until nobody can go on."""
@@ -247,10 +243,7 @@ class World:
             self._strike(option)
         else:
             transport.queue.popleft()
-            reply = self._execute(call)
-            self.teller.call(actor.name, call, reply)
-            actor.sees(reply)
-            actor.loop.call_soon(transport._deliver, call.on_reply, reply)
+            self._deliver(option, self._execute(call))
 
     def _execute(self, call: Call) -> Any:
         reads = list(dict.fromkeys([*self._reads(), *call.reads]))
@@ -329,14 +322,44 @@ class World:
             actor.is_frozen = True
         self.settle_running()
 
-    def settle_running(self) -> None:
-        """As `settle`, without thawing anybody."""
+    def settle_running(self) -> bool:
+        """As `settle`, but nobody waits for anything. Returns whether anything was done."""
+        has_moved = False
         while True:
             self._run_all()
             options = self._options()
             if not options:
-                return
-            self._do(options[0])
+                return has_moved
+            has_moved = True
+            alone = [each for each in options if each.transport in (None, each.actor.moves) or each.call.is_held]
+            if alone:
+                self._do(alone[0])
+            else:
+                self._do_together(options)
+
+    def _do_together(self, options: list[Option]) -> None:
+        reads = list(dict.fromkeys([*self._reads(), *(read for option in options for read in option.call.reads)]))
+        commands: list[Any] = []
+        places = []
+        for option in options:
+            assert option.transport is not None
+            option.transport.queue.popleft()
+            option.actor.sees(option.label)
+            command = self.server.prepared(option.call.args, self.clock.ms())
+            places.append(len(commands))
+            commands += [command, *self.server.follows(command)]
+        replies = self.server.execute(*commands, *([self.server.probing(reads)] if reads else []))
+        if reads:
+            self._learn(reads, replies[-1])
+        for option, at in zip(options, places, strict=True):
+            self._deliver(option, replies[at])
+
+    def _deliver(self, option: Option, reply: Any) -> None:
+        actor, call, transport = option.actor, option.call, option.transport
+        assert transport is not None
+        self.teller.call(actor.name, call, reply)
+        actor.sees(reply)
+        actor.loop.call_soon(transport._deliver, call.on_reply, reply)
 
     def advance(self, seconds: float) -> None:
         """Time passes, in pieces of less than a lease, at each of which those beat who live."""
