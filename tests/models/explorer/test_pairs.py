@@ -23,7 +23,7 @@ from .walks import BOUNDS, MANY
 QUICK = (
     ("park-finish", "0"), ("park-finish", "1/0"), ("park-timeout", "0"), ("finish-cancel", "0"),
     ("finish-cancel", "1/0"), ("create-cancel", "0/1"), ("spawn-cancel", "0"), ("claim-claim", "0"),
-    ("claim-claim", "1/0"), ("release-reap", "0/1"), ("event-wait", "0"), ("timeout-event", "0/1"),
+    ("claim-claim", "1/0"), ("release-reap", "0/0"), ("event-wait", "0"), ("timeout-event", "0/1"),
     ("start-start", "0"), ("start-conflict", "0"), ("sweep-finish", "0/1"), ("expiry-read", "0"), ("expiry-start", "0"),
     ("renewal-deliver", "0/1"), ("leave-admit", "0/1"), ("pause-claim", "0/1"),
 )  # fmt: skip

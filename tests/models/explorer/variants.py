@@ -121,7 +121,11 @@ VARIANTS = (
         kinds=("late-request",),
     ),
     Variant(
-        "steps begin before their commit", "release-reap", Bounds(1, 0), methods=[(Runner, "advance", _advance_at_once)]
+        "steps begin before their commit",
+        "release-reap",
+        Bounds(1, 0),
+        kinds=("crash-before",),
+        methods=[(Runner, "advance", _advance_at_once)],
     ),
     Variant(
         "entries are judged by memory",
