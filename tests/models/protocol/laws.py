@@ -21,6 +21,7 @@ def check(scene: Scene, s: State) -> None:
         _check_entry(scene, s, rid, run)
         if run.has_ttl and not is_over(run):
             raise Broken(f"{rid} is {run.status} and has a time to live")
+        _check_kept(scene, s, rid, run)
         if run.seq > MOST_COMMITS:
             raise Broken(f"{rid} commits without end")
         if run.status == "parked":
@@ -30,6 +31,17 @@ def check(scene: Scene, s: State) -> None:
     for queue in scene.queues:
         if limit_of(s, queue) is not None or s["slots:" + queue] or s["room:" + queue]:
             _check_slots(scene, s, queue)
+
+
+def _check_kept(scene: Scene, s: State, rid: str, run: Run) -> None:
+    parent = scene.parent.get(rid)
+    if parent is None or not run.has_ttl or all(kid != rid for _, kid in s["kids:" + parent]):
+        return
+    above = s["run:" + parent]
+    if above is None or above.kids == 0:
+        return  # what is listed under its id are the children of a run that has expired
+    if not is_over(above) and lookup(s["walks"], "p" + parent) is None:
+        raise Broken(f"{rid} has a time to live, its parent is {above.status}, and nobody is to keep it")
 
 
 def _check_entry(scene: Scene, s: State, rid: str, run: Run) -> None:

@@ -177,7 +177,7 @@ def time(scene: Scene, s: State) -> Iterator[Move]:
         run = s["run:" + rid]
         if run is not None and is_over(run) and run.has_ttl:
             yield f"time passes: {rid} expires", lambda n, id=rid: _expire(n, id), False
-        if s["kids-ttl:" + rid] and s["kids:" + rid]:
+        if run is None and s["kids-ttl:" + rid] and s["kids:" + rid]:
             yield (
                 f"time passes: the list of children of {rid} expires",
                 lambda n, id=rid: n.update({"kids:" + id: (), "kids-ttl:" + id: False}),
