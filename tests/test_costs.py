@@ -117,16 +117,32 @@ async def bench() -> AsyncIterator[Bench]:
 @pytest.mark.skipif(sys.gettrace() is not None, reason="the calls of a debugger or of coverage would count")
 async def test_no_run_costs_more_or_less_than_is_written_down() -> None:
     baseline = json.loads(BASELINE.read_text())
-    found, wrong = {}, []
+    wrong: list[str] = []
     async with bench() as running:
         for definition in CASES:
-            found[definition.name] = await running.cost(definition)
-    for case, numbers in found.items():
-        for name, number in numbers.items():
-            known = baseline[case].get(name)
-            if known is not None and abs(number - known) > GROWTH * known:
-                wrong.append(f"{case}: {name} {known} -> {number}")
+            wrong += await differing(running, definition, baseline[definition.name])
     assert not wrong, "write down with `python tests/test_costs.py` what is meant to be:\n" + "\n".join(wrong)
+
+
+async def differing(running: Bench, definition: Any, baseline: dict[str, float]) -> list[str]:
+    """What is further off than allowed, of the least of up to three measurements.
+
+    On a machine with too much to do, fewer runs share a tick: they cost more for once, and never less.
+    """
+    least: dict[str, float] = {}
+    wrong: list[str] = []
+    for _ in range(3):
+        for name, number in (await running.cost(definition)).items():
+            least[name] = min(number, least.get(name, number))
+        known = {name: baseline[name] for name in least if name in baseline}
+        wrong = [
+            f"{definition.name}: {name} {value} -> {least[name]}"
+            for name, value in known.items()
+            if abs(least[name] - value) > GROWTH * value
+        ]
+        if not wrong:
+            break
+    return wrong
 
 
 async def write() -> None:
