@@ -220,9 +220,14 @@ async def until(predicate: Callable[[], Any], what: str, *, patience_s: float = 
 async def injecting(inject: Callable[[], Any], pause_s: Callable[[], float]) -> AsyncIterator[None]:
     """A fault again and again inside the block, with a pause before each."""
 
+    over = asyncio.Event()
+
     async def go_on() -> None:
         while True:
-            await asyncio.sleep(pause_s())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s()):
+                    await over.wait()
+                return
             done = inject()
             if isinstance(done, Awaitable):
                 await done
@@ -231,7 +236,8 @@ async def injecting(inject: Callable[[], Any], pause_s: Callable[[], float]) -> 
     try:
         yield
     finally:
-        task.cancel()
+        # What is half done, a server that is down say, is seen to its end.
+        over.set()
         results = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(results[0], Exception):
+    if isinstance(results[0], BaseException):
         raise results[0]

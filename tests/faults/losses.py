@@ -60,8 +60,12 @@ class Insistent:
             await asyncio.gather(*(self.tree(durable, n) for n in range(trees)))
 
 
-async def judge_what_is_there(fleet: Fleet, trees: int, *, is_damaged: bool = False) -> None:
-    """Every tree is there, whole; what observers and steps saw of a lost future says nothing."""
+async def judge_what_is_there(fleet: Fleet, trees: int) -> None:
+    """Every tree is there, whole; what observers and steps saw of a lost future says nothing.
+
+    The sweeper may have made entries anew: an acknowledgement that was on its way when the store went back may take
+    away an entry that counts again.
+    """
     book = Book(fleet.book.path + ".after")
     book.write("namespace", namespace=fleet.namespace)
     book.write("canary", text=fleet.canary)
@@ -78,6 +82,5 @@ async def judge_what_is_there(fleet: Fleet, trees: int, *, is_damaged: bool = Fa
             with suppress(AssertionError):
                 await until(lambda: not left(), "cleared away", patience_s=20.0)
         found = check_invariants(raw, book, logs=fleet.logs)
-        if not is_damaged:
-            found += fleet.mended(raw)
+        found += [line for line in fleet.mended(raw) if "fixed:entry_gone" not in line]
     assert not found, "\n".join(found)

@@ -178,9 +178,9 @@ out:
   were written in, disks that lie about an fsync, lost renames.
 * **The network** (D16, D17, D23 to D29): a proxy on the loopback device. It cuts, swallows, holds back, tears,
   doubles and delays; it does not lose single packets, which TCP would send again.
-* **Clocks** (D33, D34): libfaketime sets the wall clock of one process; its monotonic clock goes on, as a machine's
+* **Clocks** (D33, D34): a library sets the wall clock of one process; its monotonic clock goes on, as a machine's
   does.
-* **Full disks** (D30): a file system of 16 MB in memory, and a file that fills it.
+* **Full disks** (D30): a file system of 64 MB in memory, and a file that fills it.
 * **Memory** (D6): a limit on the address space, which makes Python raise `MemoryError`; the kernel's killer is played
   by the step itself, with the same signal.
 * **Freezing** (D3, D4, D18) is SIGSTOP.
@@ -188,8 +188,8 @@ out:
 
 LOSSY_HEAD = """A server that loses what it has acknowledged breaks the promise that every started run ends. These rows
 lose writes on purpose. What was checked: the rest never contradicts itself, every invariant holds for what is there,
-the sweeper finds nothing to mend, no old owner writes, and a client that starts a lost run again under its id gets its
-result. *Gone*: acknowledged runs that were no longer there.
+the sweeper finds nothing to mend but entries that a late acknowledgement has taken, no old owner writes, and a client
+that starts a lost run again under its id gets its result. *Gone*: acknowledged runs that were no longer there.
 
 | row | | server | faults | bytes cut off | acknowledged | gone, and started again |
 |---|---|---|---|---|---|---|

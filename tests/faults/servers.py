@@ -6,6 +6,7 @@ import importlib.util
 import os
 import random
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -25,7 +26,6 @@ from . import flows
 
 HERE = Path(__file__).parent
 PAUSE_MS = 10_000
-FAKETIME = "libfaketimeMT.so.1"
 
 
 def known_servers() -> dict[str, Path]:
@@ -61,24 +61,28 @@ def wrapped(folder: Path, env: Mapping[str, str], *, before: str = "") -> Path:
     return path
 
 
-def faketime() -> str:
-    """The shared library of Debian's package `faketime`; skips the test where it is missing."""
-    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib"):
-        path = Path(folder) / "faketime" / FAKETIME
-        if path.exists():
-            return str(path)
-    pytest.skip("needs libfaketime")
+def shim(folder: Path, name: str) -> Path:
+    """A library of ours to be loaded before all others; skips the test where it cannot be compiled."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    made = folder / f"{name}.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, HERE / f"{name}.c", "-ldl"], check=True)
+    return made
 
 
-def faked(file: Path) -> dict[str, str]:
-    """Variables under which a program's clock is off by what the file says; its monotonic clock is not."""
-    file.write_text("+0\n")
-    return {
-        "LD_PRELOAD": faketime(),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+class Clock:
+    """The wall clock of processes, which can be set; their monotonic clock goes on."""
+
+    def __init__(self, folder: Path, name: str = "clock") -> None:
+        self._file = folder / name
+        self.set_to(0)
+        self.env = {"LD_PRELOAD": str(shim(folder, "clock")), "CLOCK_OFFSET_FILE": str(self._file)}
+
+    def set_to(self, offset_s: int) -> None:
+        """So many seconds from what it is, from now on."""
+        with self._file.open("r+b" if self._file.exists() else "wb") as file:
+            file.write(struct.pack("=q", offset_s))
 
 
 async def refusal(url: str, namespace: str) -> str:
@@ -104,13 +108,8 @@ class Power:
     """
 
     def __init__(self, folder: Path, fsync: Any, seed: int) -> None:
-        shim = folder / "powercut.so"
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            pytest.skip("needs a C compiler")
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, HERE / "powercut.c", "-ldl"], check=True)
         self._journal = folder / "synced"
-        env = {"LD_PRELOAD": str(shim), "POWERCUT_JOURNAL": str(self._journal)}
+        env = {"LD_PRELOAD": str(shim(folder, "powercut")), "POWERCUT_JOURNAL": str(self._journal)}
         self.server = ephemeral_server(wrapped(folder, env), appendonly=True, fsync=fsync)
         self._random = random.Random(seed)
         self.lost = 0
@@ -244,6 +243,6 @@ def fill(place: Path, *, leave: int = 0) -> Path:
     """A file that takes what room there is."""
     ballast = place / "ballast"
     stats = os.statvfs(place)
-    with ballast.open("wb") as file, suppress(OSError):
+    with suppress(OSError), ballast.open("wb") as file:
         file.write(b"\0" * max(0, stats.f_bavail * stats.f_frsize - leave))
     return ballast

@@ -96,7 +96,7 @@ async def test_d03_a_zombie_is_fenced(shared_server: EphemeralServer, row: Row) 
 @sizes(12)
 async def test_d07_the_server_is_killed(trees: int, row: Row) -> None:
     with ephemeral_server(appendonly=True, fsync="always") as server:
-        fleet = row.fleet(server.url, lease=4.0)
+        fleet = row.fleet(server.url, lease=15.0)
 
         async def kill() -> None:
             fleet.hit("server", cuts_steps=False)

@@ -18,7 +18,8 @@ from .rows import Row, sizes
 from .servers import fill, refusal, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
-DISK_BYTES = 16 * 1024 * 1024
+TOO_LITTLE_BYTES = 500_000
+DISK_BYTES = 64 * 1024 * 1024
 
 
 def refuses(raw: redis.Redis, code: str) -> bool:
@@ -96,7 +97,7 @@ async def test_d31_the_memory_is_full(trees: int, row: Row) -> None:
         said: list[str] = []
 
         async def fill_up() -> None:
-            raw.config_set("maxmemory", raw.info("memory")["used_memory"])  # type: ignore[index]
+            raw.config_set("maxmemory", TOO_LITTLE_BYTES)
             try:
                 await until(lambda: refuses(raw, "OutOfMemory"), "writes are refused")
                 fleet.hit("out of memory", cuts_steps=False)

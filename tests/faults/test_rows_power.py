@@ -59,7 +59,7 @@ async def lossy(fleet: Fleet, inject: Callable[[], Any], pause_s: Callable[[], f
 async def test_d08_the_server_is_killed_between_two_fsyncs(trees: int, row: Row) -> None:
     """What a process has handed to the kernel outlives it: a kill loses nothing, whatever `appendfsync` says."""
     with ephemeral_server(appendonly=True, fsync="everysec") as server:
-        fleet = row.fleet(server.url, lease=4.0)
+        fleet = row.fleet(server.url, lease=15.0)
 
         async def kill() -> None:
             fleet.hit("server", cuts_steps=False)
@@ -75,7 +75,7 @@ async def test_d08_the_server_is_killed_between_two_fsyncs(trees: int, row: Row)
 async def test_d09_the_power_fails_with_fsync_always(trees: int, row: Row) -> None:
     power = Power(row.folder, "always", row.seed)
     with power.server as server:
-        fleet = row.fleet(server.url, lease=4.0)
+        fleet = row.fleet(server.url, lease=15.0)
 
         async def cut() -> None:
             fleet.hit("power", cuts_steps=False)

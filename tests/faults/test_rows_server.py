@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -18,7 +16,7 @@ from durable_async.server.ephemeral import ephemeral_server
 from . import flows
 from .fleet import Fleet, injecting, until
 from .rows import Row, sizes
-from .servers import faked, refusal, wrapped
+from .servers import Clock, refusal, wrapped
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -99,21 +97,19 @@ async def test_d22_clients_are_paused(trees: int, what: str, row: Row) -> None:
 async def test_d33_the_clock_of_the_server_is_set(row: Row) -> None:
     """An hour back: dead workers are found all the same, and what waits for a time waits until that has come. An hour
     on: whatever waits is due, once."""
-    file = row.folder / "clock"
-    with ephemeral_server(wrapped(row.folder, faked(file))) as server:
+    clock = Clock(row.folder)
+    with ephemeral_server(wrapped(row.folder, clock.env)) as server:
         fleet, book = row.fleet(server.url, lease=1.0, size=2), row.book
 
-        def set_to(offset: str) -> None:
-            # Whoever reads it must not meet half of it.
-            (row.folder / "next").write_text(offset + "\n")
-            os.replace(row.folder / "next", file)
-            fleet.hit(f"clock {offset}", cuts_steps=False)
+        def set_to(offset_s: int) -> None:
+            clock.set_to(offset_s)
+            fleet.hit(f"clock {offset_s}", cuts_steps=False)
 
         async with fleet.client() as durable, fleet.serving():
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(fleet.load(5))
                 await until(lambda: len(book.lines("begin")) > 10, "trees are under way")
-                set_to("-3600")
+                set_to(-3600)
                 handle = await durable.start(flows.long_step, {"ledger": book.path}, id="p")
                 book.write("start", id="p")
                 book.write("expect", id="p", value="last")
@@ -126,11 +122,11 @@ async def test_d33_the_clock_of_the_server_is_set(row: Row) -> None:
                 book.write("release")
                 assert await handle.result(timeout=30) == "last"
                 book.write("result", id="p", status="completed")
-                set_to("+0")
+                set_to(0)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(fleet.load(5))
                 await until(lambda: len(book.lines("start")) > 8, "more trees are under way")
-                set_to("+3600")
+                set_to(3600)
         await fleet.judge()
     row.tell(fleet)
 
@@ -216,7 +212,7 @@ async def test_d50_the_file_is_rewritten_under_load(trees: int, row: Row) -> Non
         async with fleet.serving():
             async with injecting(rewrite, lambda: fleet.random.uniform(0.1, 0.3)):
                 await fleet.load(trees, pace_s=0.2)
-            os.kill(server.pid, signal.SIGKILL)
+            await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.restart)
         await fleet.judge()
     row.tell(fleet)

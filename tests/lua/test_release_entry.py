@@ -102,3 +102,15 @@ async def test_only_a_crash_is_counted(world: World, is_crash: bool, claims: str
     await world.bring("running")
     await release(world, is_crash=is_crash)
     assert world.field("r", "claims") == claims
+
+
+async def test_a_hand_back_takes_off_its_own_claim_and_no_crash(world: World) -> None:
+    """One that does not know the workflow has it again and again, between workers that die over it."""
+    await world.bring("pending")
+    for crashes in range(1, 4):
+        world.claim("A" * crashes)
+        await release(world, is_crash=True)
+        for _ in range(3):
+            stranger = world.claim("stranger", nonce="n2")
+            await release(world, epoch=stranger.epoch)
+        assert world.field("r", "claims") == str(crashes)

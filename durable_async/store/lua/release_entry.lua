@@ -49,7 +49,11 @@ end
 if f[1] == 'running' then
   -- The old owner is fenced at once, alive or not. A hand-back is no crash: its claim is not counted.
   put('epoch', (tonumber(f[3]) or 0) + 1)
-  if keep_claim ~= '1' then put('claims', math.max((tonumber(f[4]) or 0) - 1, 0)) end
+  if keep_claim ~= '1' then
+    put('claims', math.max((tonumber(f[4]) or 0) - 1, 0))
+    -- A claim by whoever was the owner is not counted: one that hands it back again would take off another's crash.
+    put('owner', '')
+  end
 end
 local delay = tonumber(delay_ms)
 if delay > 0 then

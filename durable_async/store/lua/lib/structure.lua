@@ -269,6 +269,7 @@ local function repair_damage(keys, id, run, plan, now, orphan_ms)
     if run.status == 'running' then
       put('epoch', run.epoch + 1)
       put('claims', math.max(run.claims - 1, 0))
+      put('owner', '')
     end
   elseif #plan.tells > 0 then
     run.wake_letter, run.wake_key = plan.wake_letter, plan.wake_key
