@@ -232,6 +232,7 @@ class OwnerTransitions(Siblings):
         if run.status == "running":
             run.epoch += 1
             run.claims = run.claims if is_crash else max(run.claims - 1, 0)
+            run.owner = run.owner if is_crash else ""
         run.waiting = waiting
         self.drop_entry(entry[1:], source)
         if delay_ms:
