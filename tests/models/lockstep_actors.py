@@ -314,10 +314,14 @@ class Actors:
         entry = self.runs[id].entry
         named += [(entry if entry[:1] in ("Q", "W") else "Q0-1", self.runs[id].owner or worker)]
         entry, owner = named[-1 - which % len(named)]
-        known = [c.nonce for c in self.copies if c.id == id]
-        nonce = known[-1] if known and which % 2 else ""
-        # Nobody else reads a worker's own stream.
-        owner = owner if entry[0] == "W" else worker
+        known = [c for c in self.copies if c.id == id]
+        nonce = known[-1].nonce if known and which % 2 else ""
+        if nonce:
+            # A late request is that of whose nonce it has.
+            entry, owner = known[-1].entry, known[-1].worker
+        elif entry[0] != "W":
+            # Nobody else reads a worker's own stream.
+            owner = worker
         self._claim(owner, id, entry, nonce=nonce, has_entered=which % 3 == 0)
 
     def commit(self, number: int, want: str, shape: int, extra: int) -> None:

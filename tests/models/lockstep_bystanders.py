@@ -285,8 +285,9 @@ class Everybody(Actors):
         for queue in ("q", "lim"):
             self.wait(self.store.resume_queue(queue))
         self.wait(self.store.limit_queue("lim", "0 0 0 0"))
-        for entry in self.entries[:]:
-            self.reap(entry)
+        # They all died, with what they had in memory.
+        self.copies.clear()
+        self._reap_all()
         for round in range(40):
             state = step.state
             active = sorted(id for id, run in state.runs.items() if not run.is_over)
@@ -304,6 +305,15 @@ class Everybody(Actors):
         else:
             step.fail(f"P14: after {round} rounds there is still {active} and {sorted(state.walks)}")
         self._forget_everything()
+
+    def _reap_all(self) -> None:
+        """What is pending for anybody goes back."""
+        self.entries.clear()
+        for name, stream in list(self.step.state.streams.items()):
+            for entry_id, consumer in list(stream.pending.items()):
+                entry = (consumer, name, entry_id, "".join(stream.entries[entry_id]))
+                self.entries.append(entry)
+                self.reap(entry)
 
     def _work_off(self) -> None:
         """All that is in a stream is taken; what is running ends."""
@@ -340,12 +350,7 @@ class Everybody(Actors):
             step.fail("P12: time passes, and does not end")
         self.wait(self.store.purge_index(0, 1_000))
         self._work_off()
-        for name, stream in list(step.state.streams.items()):
-            for entry_id, consumer in list(stream.pending.items()):
-                # Settled, and not acked: whoever did it died, and is reaped.
-                entry = (consumer, name, entry_id, "".join(stream.entries[entry_id]))
-                self.entries.append(entry)
-                self.reap(entry)
+        self._reap_all()
         for name in SCHEDULES:
             self.wait(self.store.change_schedule(name, "remove"))
         for worker in WORKERS:
