@@ -49,9 +49,9 @@ def bars(results: Results, cases: Sequence[str], path: Path, columns: int) -> No
 
 
 def measured(results: Results, case: str) -> list[str]:
-    """Systems that were measured in a case, the best first; floors are no systems."""
+    """Systems that were measured in a case, the best first; not floors, nor who was asked for fewer where n counts."""
     found = {name: results.summary(case, name) for name, facts in results.systems.items() if facts["kind"] != "floor"}
-    medians = {name: summary.median for name, summary in found.items() if summary}
+    medians = {name: s.median for name, s in found.items() if s and results.is_comparable(case, name)}
     return sorted(medians, key=medians.__getitem__, reverse=CASES[case].is_more_better)
 
 

@@ -60,12 +60,16 @@ class Results:
         """Systems of others, of one kind."""
         return [name for name, facts in self.systems.items() if facts["kind"] == kind and name not in OWN]
 
+    def is_comparable(self, case: str, system: str) -> bool:
+        """Whether it was asked for as many as we were, where n is a part of the question."""
+        return not CASES[case].is_fixed or self.n(case, system) == self.n(case, OURS) or not self.n(case, OURS)
+
     def best(self, case: str, systems: Iterable[str]) -> tuple[str, float] | None:
         """The best of some systems in a case, by its median; those asked for another n than we, if n matters, aside."""
         found = {}
         for name in systems:
             summary = self.summary(case, name)
-            if summary and not (CASES[case].is_fixed and self.n(case, name) != self.n(case, OURS)):
+            if summary and self.is_comparable(case, name):
                 found[name] = summary.median
         if not found:
             return None

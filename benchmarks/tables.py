@@ -29,7 +29,7 @@ def markdown(results: Results) -> str:
         parts += [
             "## Plain queues\n",
             "They record no steps, have no children and do not wait; ours do the same work *as durable workflows*.\n",
-            by_case(results, [*own, *queues], lambda case, system: answer(results, case, system, [*own, *queues])),
+            by_case(results, [*own, *queues], lambda *at: answer(results, *at, [*own, *queues]), of=queues),
         ]
     parts += [
         "## CPU\n",
@@ -61,10 +61,16 @@ def machine(data: dict[str, Any]) -> str:
     return "\n\n".join(said) + "\n"
 
 
-def by_case(results: Results, systems: Sequence[str], cell: Cell, *, has_units: bool = True) -> str:
-    """A row for each case that one of the systems was measured in, a column for each system that has any."""
+def by_case(
+    results: Results, systems: Sequence[str], cell: Cell, *, has_units: bool = True, of: Sequence[str] = ()
+) -> str:
+    """A row for each case that one of the systems was measured in, a column for each system that has any.
+
+    Only cases that one of `of` has, if some are named.
+    """
     rows = []
-    cells_of = {case: [cell(case, system) for system in systems] for case in results.cases()}
+    cases = [case for case in results.cases() if not of or any(cell(case, system) for system in of)]
+    cells_of = {case: [cell(case, system) for system in systems] for case in cases}
     kept = [place for place in range(len(systems)) if any(cells[place] for cells in cells_of.values())]
     for case, every in cells_of.items():
         cells = [every[place] for place in kept]
