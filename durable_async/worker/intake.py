@@ -124,12 +124,15 @@ class Intake:
                     asyncio.get_running_loop().call_later(WAKE_WAIT_S, self._wake_waited, held)
             else:
                 self.outbox.ack(held)
-                if not self._runs.nudged(run_id) and any(
-                    h.run_id == run_id and h is not held for h in self.held.values()
-                ):
-                    # Claimed, and its message came after that: the replies have no order between them.
-                    self._early.add(run_id)
+                if not self._runs.nudged(run_id):
+                    self.note_early(run_id, held)
         self.work()
+
+    def note_early(self, run_id: str, held: Held | None) -> None:
+        """A message of this run may have come after a claim whose reply is under way: replies and reads have no order
+        between them. `held` is not that claim's entry."""
+        if any(other.run_id == run_id and other is not held for other in self.held.values()):
+            self._early.add(run_id)
 
     def work(self) -> None:
         """Claims and resumes as many waiting entries as there are free slots."""
@@ -294,7 +297,8 @@ class Intake:
             self._background.spawn(self._claimed_part(held, nonce, claimed, spec))
         else:
             self._runs.take_over(held, nonce, claimed, spec)
-            if self._early and held.run_id in self._early:
+            # What nudged the copy before was meant for this one, too.
+            if old is not None or (self._early and held.run_id in self._early):
                 self._early.discard(held.run_id)
                 self._runs.nudged(held.run_id)
 

@@ -257,6 +257,7 @@ class Runner:
             # Somebody else's now, or ended from outside: nothing of this copy counts any more.
             held = resident.held
             self.drop(resident)
+            self.intake.note_early(resident.id, held)
             self.intake.lose(held)
             return
         if b"~" in reply[3]:

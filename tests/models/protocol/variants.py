@@ -63,6 +63,14 @@ VARIANTS = (
     _without("an end tells the parent", of="bare call"),
     _without("a message nudges", of="raced by an event", calls=EVENT, hung=frozenset({"P.s1"})),
     _without("a nudge waits for the claim", of="raced by an event", calls=EVENT, hung=frozenset({"P.s1"})),
+    _without(
+        "a copy that replaces another looks for messages",
+        of="raced by an event",
+        calls=EVENT,
+        hung=frozenset({"P.s1"}),
+        faults={"freeze": 1},
+        workers=ONE,
+    ),
     # Of cancels and walks.
     _without("a child of a cancelled run is born cancelled", of="leave", calls=CANCEL, hung=HUNG),
     _without("the cascade is durable work", of="leave", calls=CANCEL, hung=HUNG, faults={"caller dies": 1}),

@@ -150,8 +150,11 @@ class Worker:
         elif answer == "HELD":
             self._refused(held) if call.reply[1] == "p" else self._call(Call("enter_queue", held.run, (held,)))
         elif answer == "OK":
+            has_old = self.resident(held.run) is not None
             deferred = self.forget(held.run)
             self._take_over(held, call.reply)
+            if has_old and self.scene.has("a copy that replaces another looks for messages"):
+                self.nudged(held.run)
             self.again(deferred)
         else:
             self.ack(held)
@@ -253,6 +256,9 @@ class Worker:
         resident = resident._replace(deferred=())
         if answer == "FENCED":
             self.keep(rid, None)
+            is_claimed = any(call.run == rid for call in self.s["calls:" + self.name])
+            if is_claimed and self.scene.has("a copy that replaces another looks for messages"):
+                self.s["known:" + self.name] |= {("early", rid)}
         elif answer == "OK":
             self.keep(rid, resident)
             self.feed(rid, unread, call.reply[-1])
