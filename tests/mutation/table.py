@@ -36,12 +36,13 @@ def write_table(mutants: Sequence[Mutant], found: Mapping[str, Caught], path: Pa
 def _of(mutants: Sequence[Mutant], found: Mapping[str, Caught]) -> str:
     tried = [found[m.id] for m in mutants if m.id in found]
     survived, new = sum(not one.test for one in tried), len(mutants) - len(tried)
-    return f"{survived} of them are noticed by nothing." + (f" {new} are new and have not been tried." if new else "")
+    rest = f" {new} have not been tried against all tests yet." if new else ""
+    return f"{survived} of them are noticed by nothing.{rest}"
 
 
 def _by(caught: Caught | None) -> str:
     if caught is None:
-        return "not tried yet | "
+        return "not tried against all yet | "
     if not caught.test:
         return "**nothing** | "
     file, _, name = caught.test.partition("::")
