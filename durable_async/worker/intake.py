@@ -53,6 +53,7 @@ class Runs(Protocol):
 
     def nudged(self, run_id: str) -> bool:
         """A message waits for a running run; False if no copy of it is here."""
+        ...
 
     def drop(self, resident: Resident) -> None:
         """A copy that holds a slot is not the current one."""
