@@ -30,7 +30,7 @@ COMMON: dict[str, Any] = {
     "deadline": None, "suppress_health_check": list(HealthCheck), "database": None, "print_blob": False
 }  # fmt: skip
 SHORT = settings(**COMMON, max_examples=50, stateful_step_count=40, derandomize=True, phases=(Phase.generate,))
-SEEDS, MOVES = 160, 80
+SEEDS, MOVES = 450, 80
 LONG = settings(
     **COMMON, max_examples=int(os.environ.get("DURABLE_TEST_PROGRAMS", "20000")), stateful_step_count=80,
     phases=(Phase.generate, Phase.shrink),
