@@ -188,11 +188,12 @@ out:
 
 LOSSY_HEAD = """A server that loses what it has acknowledged breaks the promise that every started run ends. These rows
 lose writes on purpose. What was checked: the rest never contradicts itself, every invariant holds for what is there,
-the sweeper finds nothing to mend but entries that a late acknowledgement has taken, no old owner writes, and a client
-that starts a lost run again under its id gets its result. *Gone*: acknowledged runs that were no longer there.
+no old owner writes, and a client that starts a lost run again under its id gets its result. *Gone*: acknowledged runs
+that were no longer there. *Mended*: kinds of damage that the sweeper has met and mended: a call that was on its way
+when the store went back is of a future that has not been, and may take away what counts again.
 
-| row | | server | faults | bytes cut off | acknowledged | gone, and started again |
-|---|---|---|---|---|---|---|
+| row | | server | faults | bytes cut off | acknowledged | gone, and started again | mended |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -203,7 +204,7 @@ def lossy_part(groups: dict[tuple[str, str, str], list[dict[str, Any]]]) -> str:
         if any(key in row for row in same for key in LOSSY):
             cells = [name, variant, server, str(sum(row["faults"] for row in same))]
             cells.append(str(sum(row["bytes_lost"] for row in same)) if "bytes_lost" in same[0] else "-")
-            cells += [str(sum(row.get(key, 0) for row in same)) for key in ("acknowledged", "started_again")]
+            cells += [str(sum(row.get(key, 0) for row in same)) for key in ("acknowledged", "started_again", "mended")]
             text += line_of(cells)
     return text
 

@@ -88,9 +88,9 @@ async def test_d16_a_replica_is_promoted_that_was_behind(trees: int, row: Row) -
             await client.load(trees, 0.3)
         await client.ask_again(trees)
         await fleet.leave()
-        await judge_what_is_there(fleet, trees)
+        client.mended = await judge_what_is_there(fleet, trees)
     assert fleet.faults
-    row.tell(fleet, started_again=client.again)
+    row.tell(fleet, started_again=client.again, mended=client.mended)
 
 
 @pytest.mark.row("D17")
@@ -121,9 +121,9 @@ async def test_d17_two_primaries_at_once(trees: int, row: Row) -> None:
             await client.load(trees, 0.3)
         await client.ask_again(trees)
         await fleet.leave()
-        await judge_what_is_there(fleet, trees)
+        client.mended = await judge_what_is_there(fleet, trees)
     assert fleet.faults
-    row.tell(fleet, started_again=client.again)
+    row.tell(fleet, started_again=client.again, mended=client.mended)
 
 
 @pytest.mark.row("D18")
@@ -150,5 +150,5 @@ async def test_d18_sentinels_fail_over_from_a_frozen_primary(row: Row) -> None:
             await client.load(10, 0.2)
         await client.ask_again(10)
         await fleet.leave()
-        await judge_what_is_there(fleet, 10)
-    row.tell(fleet, started_again=client.again)
+        client.mended = await judge_what_is_there(fleet, 10)
+    row.tell(fleet, started_again=client.again, mended=client.mended)
