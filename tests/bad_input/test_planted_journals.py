@@ -173,20 +173,22 @@ FIELDS: list[dict[str, Any]] = [
 
 
 async def test_records_that_cannot_be_read(bench: Bench) -> None:
-    for n, fields in enumerate(FIELDS):
-        bench.forge(f"r{n}", **fields)
+    # What only a child has is not read of a root.
+    ids = [f"r{n}/c" if fields.keys() & {"depth", "parent"} else f"r{n}" for n, fields in enumerate(FIELDS)]
+    for id, fields in zip(ids, FIELDS, strict=True):
+        bench.forge(id, **fields)
     async with bench.worker(concurrency=2) as worker:
-        for n, fields in enumerate(FIELDS):
-            await bench.until_status(f"r{n}", "delayed")
-            assert bench.field(f"r{n}", "waiting").startswith("data: "), fields
-            assert len(bench.errors(f"run r{n} ")) == 1
+        for id, fields in zip(ids, FIELDS, strict=True):
+            await bench.until_status(id, "delayed")
+            assert bench.field(id, "waiting").startswith("data: "), fields
+            assert len(bench.errors(f"run {id} ")) == 1
         await bench.alive()
         assert worker.runner.intake.slots.active == 0
-        for n in range(len(FIELDS)):
+        for id in ids:
             try:
-                await bench.durable.get(f"r{n}")
+                await bench.durable.get(id)
             except CorruptPayload as error:
-                assert f"run r{n} " in str(error)  # noqa: PT017
+                assert f"run {id} " in str(error)  # noqa: PT017
         assert (await bench.durable.list()).items
 
 

@@ -45,7 +45,7 @@ async def test_no_payload_is_logged(bench: Bench) -> None:
         bench.forge(f"f{n}", [line])
     bench.forge("published", [forged[4]], workflow="publishes")
     bench.server.lset(bench.keys.journal("published"), 0, b"S\x05")
-    bench.forge("field", depth=SECRET)
+    bench.forge("field", attempt=SECRET)
     bench.server.hset(bench.keys.walks, SECRET, SECRET)
     bench.server.hset(bench.keys.walks, "x" + "r", SECRET)
     bench.server.xadd(bench.keys.queue("default"), {SECRET: SECRET})
