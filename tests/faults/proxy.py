@@ -82,7 +82,8 @@ class _Link:
 class Proxy:
     """Listens on a port of its own; use it in ``with``. Attributes may be set from any thread, at any time."""
 
-    def __init__(self, url: str, *, seed: int = 0) -> None:
+    def __init__(self, url: str, *, seed: int = 0, is_raw: bool = False) -> None:
+        """``is_raw``: what passes is not commands and their replies, as between a primary and its replica."""
         self.target = url
         """Where new connections go to."""
         self.is_hole = False
@@ -92,6 +93,7 @@ class Proxy:
         self.refused = 0
         self.noticed = 0
         """Connections that had lost something and were given up by the client."""
+        self._is_raw = is_raw
         self._random = random.Random(seed)
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,8 +169,9 @@ class Proxy:
             return
         link = _Link((reader, writer), upstream)
         self._links.add(link)
-        up = asyncio.create_task(self._pump(link, *link.client[:1], link.server[1], self._request))
-        down = asyncio.create_task(self._pump(link, *link.server[:1], link.client[1], self._reply))
+        judges = (self._any, self._any) if self._is_raw else (self._request, self._reply)
+        up = asyncio.create_task(self._pump(link, *link.client[:1], link.server[1], judges[0]))
+        down = asyncio.create_task(self._pump(link, *link.server[:1], link.client[1], judges[1]))
         await asyncio.gather(up, down)
         self._links.discard(link)
 
@@ -197,6 +200,9 @@ class Proxy:
             # The end of the connection is lost as well.
             await self._over.wait()
         writer.transport.abort() if writer is link.server[1] else writer.close()
+
+    async def _any(self, link: _Link, data: bytes, writer: asyncio.StreamWriter) -> None:
+        await self._write(writer, data)
 
     async def _request(self, link: _Link, data: bytes, writer: asyncio.StreamWriter) -> None:
         for frame in link.requests.feed(data):

@@ -58,7 +58,7 @@ async def test_d15_a_replica_is_promoted_that_has_everything(trees: int, row: Ro
 @sizes(12)
 async def test_d16_a_replica_is_promoted_that_was_behind(trees: int, row: Row) -> None:
     """The link between the two is dead for a while, then the primary dies: what it had acknowledged is gone."""
-    with pair() as (one, two), Proxy(one.url) as proxy, Proxy(one.url) as link:
+    with pair() as (one, two), Proxy(one.url) as proxy, Proxy(one.url, is_raw=True) as link:
         fleet = row.fleet(one.url, via=proxy.url, lease=4.0)
         roles: list[EphemeralServer] = [one, two]
         follow(two, link.url)
