@@ -174,8 +174,10 @@ out:
 
 * **Power cuts** (D9): a library that is loaded before the server's own notes the size of a file at each fsync. The
   server is killed, and every file is cut to that size, or somewhere between it and what was written. So writes that
-  no fsync covered are lost, from some byte on. Not simulated: blocks that reach the disk in another order than they
-  were written in, disks that lie about an fsync, lost renames.
+  no fsync covered are lost, from some byte on. The file is mended before the server starts, as
+  [Operating](../operating.md#after-a-power-cut-or-a-failover) says.
+  Not simulated: blocks that reach the disk in another order than they were written in, disks that lie about an fsync,
+  lost renames.
 * **The network** (D16, D17, D23 to D29): a proxy on the loopback device. It cuts, swallows, holds back, tears,
   doubles and delays; it does not lose single packets, which TCP would send again.
 * **Clocks** (D33, D34): a library sets the wall clock of one process; its monotonic clock goes on, as a machine's
@@ -197,16 +199,26 @@ when the store went back is of a future that has not been, and may take away wha
 """
 
 
+HALVES = """
+**Half a transition** comes of one thing only: a file that a power cut has torn within a transaction, and that was not
+mended before its server started. Redis cuts it back to the last whole command, writes on behind half a transaction, and
+the start after executes that half with what follows: a message was twice in a journal. D10 tears a file at many bytes,
+starts the server twice, and counts the halves. Mended: none. Not mended:{halves}.
+"""
+
+
 def lossy_part(groups: dict[tuple[str, str, str], list[dict[str, Any]]]) -> str:
     """What was lost, and where."""
-    text = LOSSY_HEAD
+    text, halves = LOSSY_HEAD, ""
     for (name, variant, server), same in sorted(groups.items()):
+        if name == "D10" and any("halves" in row for row in same):
+            halves += f"{' and' if halves else ''} {server} ({sum(row['halves'] for row in same)})"
         if any(key in row for row in same for key in LOSSY):
             cells = [name, variant, server, str(sum(row["faults"] for row in same))]
             cells.append(str(sum(row["bytes_lost"] for row in same)) if "bytes_lost" in same[0] else "-")
             cells += [str(sum(row.get(key, 0) for row in same)) for key in ("acknowledged", "started_again", "mended")]
             text += line_of(cells)
-    return text
+    return text + HALVES.format(halves=halves or " none")
 
 
 def read(files: Iterable[Path]) -> list[dict[str, Any]]:

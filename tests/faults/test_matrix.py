@@ -31,10 +31,12 @@ def test_the_page_has_the_worst_first_and_names_what_failed() -> None:
         "acknowledged": 3,
     }
     failed = {"row": "D8", "test": "test_d08_w", "server": "Valkey 9", "seed": 4, "failed": True}
-    text = page([quick, slow, lost, failed])
+    torn = {**common, "row": "D10", "test": "test_d10_v", "halves": 8}
+    text = page([quick, slow, lost, failed, torn])
     lines = [line for line in text.splitlines() if line.startswith("| D")]
-    assert [line.split(" | ")[0] for line in lines] == ["| D7", "| D1", "| D9", "| D9"]
+    assert [line.split(" | ")[0] for line in lines] == ["| D7", "| D1", "| D10", "| D9", "| D9"]
     assert "0.50 / 0.50 / 0.50" in lines[1].replace("0.10", "0.50")
     assert "| D9 | z | Valkey 9 | 1 | 7 | 3 | 2 | 1 |" in text
     assert "* D8 `test_d08_w` on Valkey 9, seed 4: FAILED" in text
+    assert "Not mended: Valkey 9 (8)." in text
     assert all(row in text for row in LEFT_OUT)
