@@ -168,6 +168,8 @@ class Commit:
     children: list[NewRun] = field(default_factory=list)
     shared: dict[bytes, bytes] = field(default_factory=dict)
     """Inputs that several of the children have, by their fingerprints: stored once."""
+    stored: frozenset[bytes] = frozenset()
+    """Of them, those that need not be sent: they are stored, as far as the caller knows."""
     awaits: list[str] = field(default_factory=list)
     walks: list[tuple[str, bytes]] = field(default_factory=list)
     questions: list[tuple[str, str, str, bytes]] = field(default_factory=list)

@@ -123,6 +123,16 @@ def priority_of(lane: str) -> int:
     return int(text) if text.removeprefix("-").isdigit() and len(text) < 4 else 0
 
 
+def above(id: str) -> list[str]:
+    """The runs above a run, its parent first, as far as its id tells: that of one with a long path tells nothing."""
+    found: list[str] = []
+    while True:
+        id, _, ref = id.rpartition("/")
+        if not id or ref[:1] == "~":
+            return found
+        found.append(id)
+
+
 def partition_of(id: str, partitions: int) -> int:
     """The partition of a run: its root's, so that a tree stays together."""
     return crc32(id.partition("/")[0].encode()) % partitions if partitions > 1 else 0

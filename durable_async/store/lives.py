@@ -9,6 +9,7 @@ from typing import Final
 from durable_async.errors import RunNotFound
 from durable_async.store.base import StoreBase, text_of
 from durable_async.store.commands import NewRun
+from durable_async.store.shared import holders_of
 from durable_async.store.status import Answer
 
 PIECE: Final = 500
@@ -32,7 +33,7 @@ class LifeCalls(StoreBase):
             standing = await self.standing(id)
             keys = (
                 k.run(id), k.journal(id), k.children(id), k.timers, k.walks, k.queue(standing.queue), k.shared(id),
-                k.shared(standing.parent or id),
+                *map(k.shared, holders_of(standing.parent or id)),
             )  # fmt: skip
             reply = await self._call("retry_run", keys, (self.given_now, id, token, timeout_ms, standing.queue))
             if reply[0] == Answer.OK:

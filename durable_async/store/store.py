@@ -13,6 +13,7 @@ from typing import Any
 from durable_async.codec.flat import pack_flat
 from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
+from durable_async.store.keys import above
 from durable_async.store.lives import LifeCalls
 from durable_async.store.outside import OutsideCalls
 from durable_async.store.queueing import QueueCalls
@@ -133,10 +134,7 @@ class Store(
         if c.children:
             keys += (k.children_prefix + id, k.index)
             if c.shared:
-                keys.append(k.shared_prefix + id)
-                args[10] += f"s{len(c.shared)}"
-                for fingerprint, value in c.shared.items():
-                    args += (fingerprint, value)
+                self._share(c, keys, args)
             for child in c.children:
                 keys += (k.run_prefix + child.id, k.journal_prefix + child.id, k.queue_prefix + child.queue)
                 args += (child.id, child.fields(), child.start, child.times(), child.mode)
@@ -160,6 +158,15 @@ class Store(
             args[10] += "g"
             args.append(c.slot_of)
         self.caller.run(_commit.call(keys, args), on_reply)
+
+    def _share(self, c: Commit, keys: list[str], args: list[Any]) -> None:
+        k, up = self.keys, above(c.id)
+        keys.append(k.shared(c.id))
+        for id in up:
+            keys += (k.run(id), k.children(id), k.shared(id))
+        args[10] += f"s{len(c.shared)}u{len(up)}"
+        for fingerprint, value in c.shared.items():
+            args += (fingerprint, b"" if fingerprint in c.stored else value)
 
     # ------------------------------------------------------------------ entries and streams
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from durable_async.store.base import StoreBase, is_text, pairs_of, text_of
 from durable_async.store.gather import gather_calls
+from durable_async.store.keys import above
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
 
@@ -52,13 +53,14 @@ class UpkeepCalls(StoreBase):
             replies = await gather_calls(self.caller, calls, deadline_s=self.deadline_s)
             todo = [m for m, reply in zip(todo, replies, strict=True) if reply[0] == Answer.RETRY]
 
-    async def expire_children(self, item: str, cursor: str, next_cursor: str, ids: Sequence[str], ttl_ms: int) -> None:
-        """One chunk of the walk that gives an ended tree its time to live."""
-        k = self.keys
-        keys = [k.walks, k.children(item[1:]), k.run(item[1:]), k.shared(item[1:])]
+    async def expire_children(self, item: str, cursor: str, next_cursor: str, ids: Sequence[str], ttl_ms: int) -> bool:
+        """One chunk of the walk that gives an ended tree its time to live; False if it waits for the walks below it."""
+        k, up = self.keys, above(item[1:])
+        keys = [k.walks, k.children(item[1:]), k.run(item[1:]), k.shared(item[1:]), *map(k.shared, up)]
         for id in ids:
-            keys += (k.run(id), k.journal(id))
-        await self._call("expire_children", keys, (item, cursor, next_cursor, ttl_ms, *ids))
+            keys += (k.run(id), k.journal(id), k.shared(id))
+        reply = await self._call("expire_children", keys, (item, cursor, next_cursor, ttl_ms, len(up), *ids))
+        return bool(reply[0] != Answer.HELD)
 
     async def purge_index(self, start: int, count: int) -> tuple[int, int]:
         """Takes runs whose records have expired out of the index: among `count` of them from rank `start`, by age.

@@ -8,9 +8,10 @@ from durable_async.store.commands import NO_PARENT, Commit, NewRun
 from durable_async.store.keys import lane_of, priority_of, queue_of
 from durable_async.store.shared import shared_line
 from durable_async.worker.resident import Resident
+from durable_async.worker.shared import SharedInputs
 
 
-def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
+def commit_of(resident: Resident, turn: Turn, worker_id: str, shared: SharedInputs) -> Commit:
     """The commit that says what a turn says; its number is counted when it is sent."""
     claimed = resident.claimed
     held = resident.held
@@ -32,13 +33,13 @@ def commit_of(resident: Resident, turn: Turn, worker_id: str) -> Commit:
     for entry in turn.entries:
         commit.lines.append((entry.letter, entry.value))
         _effect(commit, resident, entry, worker_id)
-    if len(commit.children) > 1:
-        _share(commit)
+    if commit.children and (len(commit.children) > 1 or len(commit.children[0].start) > LARGE):
+        _share(commit, shared)
     return commit
 
 
-def _share(commit: Commit) -> None:
-    """A large input that several of the new children have is stored once, and they say where."""
+def _share(commit: Commit, shared: SharedInputs) -> None:
+    """A large input that several of the new children have, or others of the tree, is stored once; they say where."""
     lots: dict[bytes, list[NewRun]] = {}
     for child in commit.children:
         if len(child.start) > LARGE:
@@ -47,10 +48,16 @@ def _share(commit: Commit) -> None:
         start = lot[0].start
         # Equal inputs come as one object; of others with this fingerprint each keeps its own.
         same = [child for child in lot if child.start is start]
-        if len(same) > 1:
+        line = shared_line(commit.id, fingerprint)
+        is_known = shared.known(line) is not None
+        if len(same) > 1 or is_known:
             commit.shared[fingerprint] = start[1:]
+            if is_known:
+                commit.stored |= {fingerprint}
+            else:
+                shared.keep(line, start)
             for child in same:
-                child.start = shared_line(commit.id, fingerprint)
+                child.start = line
 
 
 def _effect(commit: Commit, resident: Resident, entry: Entry, worker_id: str) -> None:

@@ -105,7 +105,7 @@ class Intake:
         self._reported: set[str] = set()
         self._early: set[str] = set()
         """Runs that were nudged while the reply to their claim was under way."""
-        self._shared = SharedInputs(store)
+        self.shared = SharedInputs(store)
 
     @property
     def room(self) -> int:
@@ -293,7 +293,7 @@ class Intake:
             return
         journal = claimed.journal
         if journal and journal[0][:1] == b"@":
-            journal[0] = self._shared.known(journal[0]) or journal[0]
+            journal[0] = self.shared.known(journal[0]) or journal[0]
         if claimed.journal_length > len(journal) or (journal and journal[0][:1] == b"@"):
             self._background.spawn(self._claimed_part(held, nonce, claimed, spec))
         else:
@@ -338,7 +338,7 @@ class Intake:
             if claimed.journal_length > len(claimed.journal):
                 claimed.journal = await fetch_rest(self._store, held.run_id, claimed)
             if claimed.journal[0][:1] == b"@":
-                claimed.journal[0] = await self._shared.fetch(held.run_id, claimed.journal[0])
+                claimed.journal[0] = await self.shared.fetch(held.run_id, claimed.journal[0])
         except ServerError as error:
             self._damaged(held, str(error), claimed.epoch)
             return

@@ -22,7 +22,7 @@ from durable_async.errors import CorruptPayload, DeterminismError
 from durable_async.store.commands import Claimed, Commit
 from durable_async.store.errors import ServerError
 from durable_async.store.status import Answer
-from durable_async.store.store import Store
+from durable_async.store.store import Reply, Store
 from durable_async.types import Limits
 from durable_async.worker.background import Background, place_of
 from durable_async.worker.clock import ServerClock
@@ -144,7 +144,7 @@ class Runner:
             return
         if resident.trouble:
             turn = Turn([], Want.BLOCK, b"", None, ["waiting", resident.trouble])
-            commit = commit_of(resident, turn, self.settings.worker_id)
+            commit = commit_of(resident, turn, self.settings.worker_id, self.intake.shared)
             self._send(resident, turn, commit)
             return
         run = resident.run
@@ -222,7 +222,7 @@ class Runner:
     def _send_news(self, resident: Resident) -> None:
         try:
             turn = resident.run.take_turn()
-            commit = commit_of(resident, turn, self.settings.worker_id)
+            commit = commit_of(resident, turn, self.settings.worker_id, self.intake.shared)
         except Exception as error:  # noqa: BLE001  # as above
             self._block(resident, error)
             return
@@ -240,7 +240,19 @@ class Runner:
             if has_walks:
                 self.on_walk()
 
-        self.store.commit_run(commit, committed)
+        self.store.commit_run(commit, self._sending_all(resident, commit, committed) if commit.stored else committed)
+
+    def _sending_all(self, resident: Resident, commit: Commit, committed: Reply) -> Reply:
+        """A commit that has left out what is stored, as far as this worker knew, is sent again with it if it is not."""
+
+        def replied(reply: Any) -> None:
+            if not isinstance(reply, Exception) and reply[0] == Answer.RETRY and not resident.is_dropped:
+                commit.stored = frozenset()
+                self.store.commit_run(commit, committed)
+            else:
+                committed(reply)
+
+        return replied
 
     def _committed(self, resident: Resident, turn: Turn, reply: Any) -> None:
         resident.is_out = False

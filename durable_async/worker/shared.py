@@ -1,4 +1,4 @@
-"""Inputs that many runs have: fetched once, however many of the runs are claimed here."""
+"""Large inputs that many runs of a tree have: fetched once, however many of the runs are claimed here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
+from durable_async.store.shared import shared_name
 from durable_async.store.store import Store
 
 KEPT_BYTES: Final = 16 * 2**20
@@ -13,7 +14,7 @@ KEPT_BYTES: Final = 16 * 2**20
 
 
 class SharedInputs:
-    """First lines of journals with the input in them, by the line that only says where it is."""
+    """First lines of journals with the input in them, by what the input is known as in its tree."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -23,32 +24,37 @@ class SharedInputs:
 
     def known(self, line: bytes) -> bytes | None:
         """The whole line, if it is at hand."""
-        whole = self._known.get(line)
+        name = shared_name(line)
+        whole = self._known.get(name)
         if whole is not None:
-            self._known.move_to_end(line)
+            self._known.move_to_end(name)
         return whole
 
     async def fetch(self, id: str, line: bytes) -> bytes:
         """The whole line of a run; the given one if its input is nowhere."""
-        asked = self._asked.get(line)
-        if asked is not None:
-            return await asyncio.shield(asked)
-        asked = self._asked[line] = asyncio.ensure_future(self._look(id, line))
+        name = shared_name(line)
+        asked = self._asked.get(name)
+        if asked is not None and (whole := await asyncio.shield(asked))[:1] == b"S":
+            return whole
+        # Also where another run of the tree has found none: it may have looked elsewhere.
+        asked = self._asked[name] = asyncio.ensure_future(self._look(id, line))
         try:
             return await asyncio.shield(asked)
         finally:
-            self._asked.pop(line, None)
+            self._asked.pop(name, None)
 
     async def _look(self, id: str, line: bytes) -> bytes:
         [whole] = await self._store.whole_starts([id], [line])
         if whole is None or whole[:1] != b"S":
             return line
-        self._keep(line, whole)
+        self.keep(line, whole)
         return whole
 
-    def _keep(self, line: bytes, whole: bytes) -> None:
-        if line not in self._known:
-            self._known[line] = whole
+    def keep(self, line: bytes, whole: bytes) -> None:
+        """For those to come."""
+        name = shared_name(line)
+        if name not in self._known:
+            self._known[name] = whole
             self._size += len(whole)
         while self._size > KEPT_BYTES and len(self._known) > 1:
             _, gone = self._known.popitem(last=False)

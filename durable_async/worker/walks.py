@@ -21,6 +21,8 @@ log = logging.getLogger("durable_async.worker")
 
 CHUNK = 100
 REST_S = 60.0
+PAUSE_S = 0.2
+"""Until a walk is looked at again that waits for those below it."""
 ANCESTOR = "ancestor "
 ENDS = {"t": ("cancelled",), "o": ("failed", "compensation_failed")}
 """How a run has ended whose children are walked for it; else its id has begun another life."""
@@ -47,7 +49,7 @@ class Walker:
     async def _guarded(self, item: str, cursor: bytes) -> None:
         rest_s = 0.0
         try:
-            await self._chunk(item, cursor)
+            rest_s = await self._chunk(item, cursor)
         except (ServerError, OverflowError) as error:
             # A damaged key: the walk stays, and must not be tried at every look.
             rest_s = REST_S
@@ -58,18 +60,20 @@ class Walker:
             else:
                 self._under_way.discard(item)
 
-    async def _chunk(self, item: str, cursor: bytes) -> None:
+    async def _chunk(self, item: str, cursor: bytes) -> float:
+        """How long the rest of the walk has to wait, in seconds."""
         letter, id = item[0], item[1:]
         if letter == "c":
             # The script that cancels it takes the walk out: by now there might be one for the run's next life.
             if not await self._cancel(id, cursor.decode(errors="replace")[:MAX_REASON], item):
                 await self._store.advance_walk(item, cursor, "")
         elif letter == "e":
-            await self._expire(item, id, int(cursor))
+            return await self._expire(item, id, int(cursor))
         elif letter == "p":
             await self._persist(item, id, int(cursor))
         else:
             await self._spread(item, id, int(cursor), self._terminate if letter == "t" else self._cancel)
+        return 0.0
 
     async def _spread(self, item: str, id: str, cursor: int, act: Callable[[str, str, str], Awaitable[object]]) -> None:
         standing = (await self._store.standings([id]))[0]
@@ -118,12 +122,13 @@ class Walker:
             return
         self._outbox.push(clients, id, "cancelled", reason.encode())
 
-    async def _expire(self, item: str, id: str, cursor: int) -> None:
+    async def _expire(self, item: str, id: str, cursor: int) -> float:
         standing = (await self._store.standings([id]))[0]
         ttl_ms = standing.retention_ms if standing is not None else 1
         children = await self._children(id, cursor, CHUNK)
         more = str(cursor + CHUNK) if len(children) == CHUNK else ""
-        await self._store.expire_children(item, str(cursor), more, children, ttl_ms)
+        is_waiting = not await self._store.expire_children(item, str(cursor), more, children, ttl_ms)
+        return PAUSE_S if is_waiting else 0.0
 
     async def _persist(self, item: str, id: str, cursor: int) -> None:
         children = await self._children(id, cursor, CHUNK)

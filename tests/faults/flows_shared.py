@@ -35,3 +35,26 @@ async def leaves(given: Given) -> None:
     same = {"ledger": given["ledger"], "filling": FILLING}
     for n in range(2):
         await start_workflow(waits, same, ref=f"c{n}", on_parent_close="leave")
+
+
+@workflow
+async def passes_on(given: Given) -> int:
+    return sum(await asyncio.gather(*(call_workflow(measures, given, ref=f"g{n}") for n in range(2))))
+
+
+@workflow
+async def fans_out_twice(given: Given) -> int:
+    same = {"ledger": given["ledger"], "filling": FILLING}
+    return sum(await asyncio.gather(*(call_workflow(passes_on, same, ref=f"c{n}") for n in range(2))))
+
+
+@workflow
+async def ends_first(given: Given) -> None:
+    await start_workflow(waits, given, ref="c0", on_parent_close="leave")
+    await start_workflow(waits, given, ref="c1", on_parent_close="leave")
+
+
+@workflow
+async def leaves_below(given: Given) -> None:
+    same = {"ledger": given["ledger"], "filling": FILLING}
+    await asyncio.gather(*(call_workflow(ends_first, same, ref=f"e{n}") for n in range(2)))

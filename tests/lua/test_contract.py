@@ -17,9 +17,10 @@ LUA = Path(durable_async.store.__file__).with_name("lua")
 FILES = {path.stem: path.read_text() for path in sorted(LUA.glob("*.lua"))}
 LIBRARY = {path.stem: path.read_text() for path in sorted((LUA / "lib").glob("*.lua"))}
 COMMANDS_7_0 = {
-    "DEL", "EXISTS", "HDEL", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HRANDFIELD", "HSCAN", "HSET", "HSETNX",
-    "LINDEX", "LLEN", "LRANGE", "LSET", "LTRIM", "PERSIST", "PEXPIRE", "PTTL", "RPUSH", "TIME", "TYPE", "XACK", "XADD",
-    "XDEL", "XGROUP", "XINFO", "XLEN", "XPENDING", "XRANGE", "ZADD", "ZCARD", "ZRANGE", "ZREM", "ZSCORE",
+    "DEL", "EXISTS", "HDEL", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSCAN", "HSET",
+    "HSETNX", "HSTRLEN", "LINDEX", "LLEN", "LRANGE", "LSET", "LTRIM", "PERSIST", "PEXPIRE", "PTTL", "RPUSH", "TIME",
+    "TYPE", "XACK", "XADD", "XDEL", "XGROUP", "XINFO", "XLEN", "XPENDING", "XRANGE", "ZADD", "ZCARD", "ZRANGE",
+    "ZREM", "ZSCORE",
 }  # fmt: skip
 """Each in the documentation of Redis 7.0 with the options used; to add one, look it up there."""
 

@@ -351,6 +351,10 @@ class Actors:
             self._ask(copy, commit, extra)
         self._want(copy, commit, shape)
         reply = self.run(self.store.commit_run, commit)
+        if reply[0] == Answer.RETRY:
+            # Not stored, though it was thought to be.
+            commit.stored = frozenset()
+            reply = self.run(self.store.commit_run, commit)
         if reply[0] == Answer.FENCED:
             return
         copy.seq += 1
@@ -393,6 +397,7 @@ class Actors:
             if extra & 4:
                 # As large inputs are.
                 commit.shared = {child.digest: b"in\x00put\n\xff" for child in commit.children}
+                commit.stored = frozenset(commit.shared) if extra & 128 else frozenset()
                 for child in commit.children:
                     child.start = shared_line(id, child.digest)
         listed = sorted(state.families[id].numbers) if id in state.families else []

@@ -14,7 +14,7 @@ from typing import Any
 
 from durable_async.store.status import Answer
 
-from .reference.base import queue_of
+from .reference.base import path_of, queue_of
 from .reference.state import Run, State
 from .reference.wire import Slots
 
@@ -218,11 +218,12 @@ def p12_inputs(step: Step) -> None:
         if run.is_over:
             continue
         assert run.ttl_ms is None and state.journals[id].ttl_ms is None, f"{id} is {run.status}, and would expire"
-        holder, _, fingerprint = state.journals[id].lines[0].partition(b"\n")
-        if holder[:1] == b"@":
-            shared = state.shared.get(holder[1:].decode())
-            assert shared and fingerprint in shared.inputs, f"the input of {id} is gone"
-            assert shared.ttl_ms is None, f"the input of {id} would expire"
+        parent, _, fingerprint = state.journals[id].lines[0].partition(b"\n")
+        if parent[:1] == b"@":
+            above = [state.shared[each] for each in path_of(parent[1:].decode()) if each in state.shared]
+            holders = [each for each in above if each.inputs.get(fingerprint)]
+            assert holders, f"the input of {id} is gone"
+            assert any(each.ttl_ms is None for each in holders), f"the input of {id} would expire"
 
 
 def p16_bytes(step: Step) -> None:

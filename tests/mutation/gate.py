@@ -77,7 +77,7 @@ def near(script: str) -> list[str]:
     about = NEAR.get(script, [script])
     if script.startswith("commit_run"):
         about = ["commit_run", "commit_children", "commit_ends_child", "commit_questions", "generations", "pages"]
-        about += ["shared_inputs", "unblock_runs"]
+        about += ["shared_inputs", "shared_trees", "unblock_runs"]
     found = [f"lua/test_{name}.py" for name in about if (TESTS / "lua" / f"test_{name}.py").exists()]
     return ["\n".join(found)] if found else []
 
@@ -86,7 +86,7 @@ NEAR = {
     "lib/page": ["pages", "claim_runs"],
     "lib/gates": ["pause_queue", "limit_queue", "claim_runs", "resume_runs"],
     "lib/room": ["enter_queue", "leave_queue", "limit_queue", "admit_runs"],
-    "lib/family": ["commit_children", "generations", "shared_inputs"],
+    "lib/family": ["commit_children", "generations", "shared_inputs", "shared_trees"],
     "lib/finish": ["commit_ends_child", "settle_run"],
     "lib/renew": ["generations"],
     "lib/create": ["start_run", "commit_children", "generations"],
@@ -104,7 +104,9 @@ NEAR = {
     "settle_run": ["settle_run", "generations", "unblock_runs", "commit_questions"],
     "unblock_runs": ["unblock_runs", "scenarios"],
     "unwatch_run": ["unwatch_run", "watch_run"],
-    "expire_children": ["expire_children", "shared_inputs"],
+    "lib/shared": ["shared_inputs", "shared_trees"],
+    "retry_run": ["retry_run", "shared_inputs", "shared_trees"],
+    "expire_children": ["expire_children", "shared_inputs", "shared_trees"],
     "close_worker": ["small_transitions"],
     "drop_consumer": ["small_transitions"],
     "advance_walk": ["small_transitions"],

@@ -34,6 +34,23 @@ async def test_one_equal_input_is_stored_once(world: World) -> None:
     assert history[0].kind == "started"
 
 
+async def test_a_tree_stores_it_once(world: World) -> None:
+    async with world.workers():
+        handle = await world.durable.start(flows.fans_out_twice, 10, id="p")
+        assert await world.result(handle) == [4 * len(flows.LARGE)] * 10
+    assert stored(world) < 4 * len(flows.LARGE) + 500 * 50
+    for parent in ("p", "p/c3"):
+        assert {child.input["text"] for child in await world.durable.list_children(parent)} == {flows.LARGE}
+
+
+async def test_one_child_of_each_is_enough(world: World) -> None:
+    """What its parent shares with others, a child alone shares with them, too."""
+    async with world.workers():
+        handle = await world.durable.start(flows.fans_out_to_chains, 20, id="p")
+        assert await world.result(handle) == [len(flows.LARGE)] * 20
+    assert stored(world) < 4 * len(flows.LARGE) + 500 * 40
+
+
 async def test_inputs_that_differ_stay_what_they_are(world: World) -> None:
     async with world.workers():
         handle = await world.durable.start(flows.fans_out_differing, 9, id="p")
@@ -65,6 +82,27 @@ async def test_children_outlive_their_parent_and_what_they_shared(world: World) 
         await world.until(lambda: len(world.ledger.lines()) >= 3, "all have gone on")
         await world.settled()
     world.assert_ran(*(f"{n} {len(flows.LARGE)}" for n in range(3)))
+
+
+async def test_what_is_below_outlives_a_tree_of_several_levels(world: World) -> None:
+    """Below a child that has ended, and below one that goes on and needs it again after the root has gone."""
+    brief = Durable(world.url, workflows=[flows], namespace=world.namespace, retention=0.3)
+    waiting = [f"p/{child}/g{n}" for child in ("over", "on") for n in (0, 1)]
+    async with brief, world.workers(lease=0.5):
+        await brief.start(flows.leaves_on_two_levels, world.ledger.path, id="p")
+        for id in [*waiting, "p/on"]:
+            await world.until_status(id, Status.WAITING)
+        for id in ("p", "p/over"):
+            await world.until(lambda id=id: not world.raw.exists(world.keys.shared(id)), f"what {id} held is gone")  # type: ignore[misc]
+        await world.until(lambda: not world.raw.exists(world.keys.run("p/over")), "the first child is gone")
+    async with world.workers(lease=0.5):
+        # Workers that have never seen them.
+        for n, id in enumerate(waiting):
+            await world.durable.send_event(id, "go", n)
+        await world.durable.send_event("p/on", "go", None)
+        await world.until(lambda: len(world.ledger.lines()) >= 5, "all have gone on")
+        await world.settled()
+    world.assert_ran(*(f"{n} {len(flows.LARGE)}" for n in range(4)), "late")
 
 
 async def test_an_input_that_is_lost_blocks_the_child_and_says_so(world: World) -> None:

@@ -1,14 +1,16 @@
 -- Appends what the owner's run has seen and done, applies its effects, and goes on, parks, blocks, renews or ends it.
 -- Slots: after the fixed keys come, if it asks or closes questions, `inputs` and `questions`; if children are
---   created, `children`, `index`, `shared` if they share inputs, and run, journal, queue of each; then run and journal
---   of each awaited child; then, if the run has a parent and ends, the parent's run, inbox, worker stream and queue; or
---   its own queue, if it is renewed; or `blocked`, if it blocks; last, if it has a slot of a limited queue, the eight
---   keys of the room (lib/room). ARGV from 13 on: the list (letter and value in turn; `N` a line of the new life's
---   journal), the questions (see lib/questions), the shared inputs (digest and input), the children (id, fields,
---   record, times, and letters: `c` asked for by cleanup, `k` keeps what has completed, `v` has a priority, and `gates`
---   behind its keys), the awaited child ids, the walks (item and value in turn), with a parent its id and the worker
---   whose stream was declared, and with a room its queue.
+--   created, `children`, `index`, if they share inputs `shared` and of each run above run, children, `shared`, and
+--   run, journal, queue of each; then run and journal of each awaited child; then, if the run has a parent and ends,
+--   the parent's run, inbox, worker stream and queue; or its own queue, if it is renewed; or `blocked`, if it blocks;
+--   last, if it has a slot of a limited queue, the eight keys of the room (lib/room). ARGV from 13 on: the list
+--   (letter and value in turn; `N` a line of the new life's journal), the questions (see lib/questions), the shared
+--   inputs (digest and input, empty if it is known to be stored), the children (id, fields, record, times, and
+--   letters: `c` asked for by cleanup, `k` keeps what has completed, `v` has a priority, and `gates` behind its
+--   keys), the awaited child ids, the walks (item and value in turn), with a parent its id and the worker whose
+--   stream was declared, and with a room its queue.
 -- Returns: {OK | PARKED | RENEWED | ENDED, now, unseen messages, waiting clients, worker to nudge} | {FENCED, now}
+--   | {RETRY, now}: a shared input that was not sent is not stored; the same commit is sent again with it.
 --   The worker to nudge runs the parent though another one's stream was declared; mostly it is empty.
 -- Writes: run, journal, inbox, timers, walks, blocked, gates, the room, inputs, questions, children, index, queues;
 --   the parent's run, inbox, streams.
@@ -147,8 +149,10 @@ if n_new > 0 or n_await > 0 then
     id = id, now = now, owner = g[1] or '', gen = g[2] or '1', kids = kids, timers_key = timers_key,
     walks_key = walks_key, is_cancelled = cancel_at > 0,
     n_shared = tonumber(string.match(counts, 's(%d+)') or 0),
+    n_above = tonumber(string.match(counts, 'u(%d+)') or 0),
   }
   next_key, at = read_family(family, n_new, n_await, next_key, at, KEYS, ARGV)
+  if family.is_short then return { STATUS.RETRY, now } end
   family.write = write_family
   tells = tells or {}
   for _, told in ipairs(family.tells) do

@@ -1,8 +1,11 @@
 -- One chunk of the walk over an ended run's children: those that have ended get their time to live. One that is still
--- active gets a copy of the input that it shares with others: those have an end now, which it may outlive.
--- Slots: behind the fixed keys run and journal of each child; ARGV from 5 on the child ids.
--- Returns: {OK} | {STALE}: another worker has taken this chunk | {DONE}: the id lives again, the walk is void and gone.
--- Writes: walks, children, shared, the children's runs and journals.
+-- active may outlive what it shares with others, which has an end now: it gets a copy of its input, and becomes the
+-- holder of what the runs below it share. A run that holds inputs keeps them until the walks below it are over, too.
+-- Slots: behind the fixed keys `shared` of each run above it; then run, journal and shared of each child. ARGV from 6
+--   on the child ids.
+-- Returns: {OK} | {STALE}: another worker has taken this chunk | {DONE}: the id lives again, the walk is void and gone
+--   | {HELD}: all children are done, those below them are not: it is to be asked again.
+-- Writes: walks, children, shared; the children's runs, journals and shared.
 -- Repeat-safe: the cursor moves once.
 -- Wakes: nobody.
 local walks_key = KEYS[1]
@@ -13,6 +16,7 @@ local item = ARGV[1]
 local cursor = ARGV[2]
 local next_cursor = ARGV[3]
 local retention_ms = ARGV[4]
+local n_above = ARGV[5]
 --- @include "lib/terminal"
 --- @include "lib/retention"
 --- @include "lib/shared"
@@ -25,18 +29,55 @@ if parent_status and not TERMINAL[parent_status] then
   redis.call('HDEL', walks_key, item)
   return { STATUS.DONE }
 end
-local found, copies = {}, {}
+
+local BUDGET = 4194304
 local is_shared = redis.call('HLEN', shared_key) > 0
-for i = 5, #ARGV do
+local n, last, size = tonumber(n_above), #ARGV, 0
+local find_input = is_shared and open_shared(KEYS, 4, 4 + n)
+local found, copies, marked, is_walked_below = {}, {}, {}, false
+for i = 6, #ARGV do
+  local at = 3 * i - 13 + n
   -- A damaged record must not hold up its siblings: it is passed over, and stays.
-  found[i] = redis.pcall('HMGET', KEYS[2 * i - 5], 'status', 'kids', 'retention')
+  found[i] = redis.pcall('HMGET', KEYS[at], 'status', 'kids', 'retention')
   local is_active = not found[i].err and found[i][1] and not TERMINAL[found[i][1]]
-  if is_shared and is_active then copies[i] = read_shared(KEYS[2 * i - 4], shared_key) end
+  if is_shared and is_active then
+    local more
+    copies[i] = read_shared(KEYS[at + 1], find_input)
+    marked[i], more = read_marked(KEYS[at + 2], find_input)
+    size = size + more + #(copies[i] or '')
+    -- The rest is another chunk's: copies of many large inputs would hold up everybody else.
+    if size > BUDGET and i < #ARGV then
+      last, next_cursor = i, string.format('%d', tonumber(cursor) + i - 5)
+      break
+    end
+  end
+  if not is_active and not found[i].err and (tonumber(found[i][2]) or 0) > 0 then is_walked_below = true end
+end
+
+-- Whether it holds inputs itself: a mark, which stands for what is further up, nobody needs who is not active.
+local function is_holder()
+  for _, fingerprint in ipairs(redis.call('HKEYS', shared_key)) do
+    if redis.call('HSTRLEN', shared_key, fingerprint) > 0 then return true end
+  end
+  return false
+end
+-- A walk below begins before the one that leads to it goes on: if there is none now, all that is below has been seen.
+local function is_walked()
+  if is_walked_below then return true end
+  local below = item .. '/'
+  for _, other in ipairs(redis.call('HKEYS', walks_key)) do
+    if string.sub(other, 1, #below) == below then return true end
+  end
+  return false
 end
 local fallback = retention_of(retention_ms)
-for i = 5, #ARGV do
-  local run_key, journal_key, f = KEYS[2 * i - 5], KEYS[2 * i - 4], found[i]
+local has_to_wait = next_cursor == '' and fallback and is_shared and is_holder() and is_walked()
+if has_to_wait then next_cursor = string.format('%d', tonumber(cursor) + #ARGV - 5) end
+for i = 6, last do
+  local at, f = 3 * i - 13 + n, found[i]
+  local run_key, journal_key = KEYS[at], KEYS[at + 1]
   if copies[i] then redis.call('LSET', journal_key, 0, copies[i]) end
+  for j = 1, #(marked[i] or {}), 2 do redis.call('HSET', KEYS[at + 2], marked[i][j], marked[i][j + 1]) end
   -- One that is still active sees its parent's time to live when it ends.
   if not f.err and f[1] and TERMINAL[f[1]] then
     if (tonumber(f[2]) or 0) > 0 then redis.call('HSET', walks_key, 'e' .. ARGV[i], 0) end
@@ -59,4 +100,4 @@ else
   redis.call('HDEL', walks_key, keeping)
   redis.call('HSET', walks_key, item, next_cursor)
 end
-return { STATUS.OK }
+return { has_to_wait and STATUS.HELD or STATUS.OK }

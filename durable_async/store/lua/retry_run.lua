@@ -1,5 +1,6 @@
 -- Takes a failed run up again: its failure is void, its journal goes on behind it. What of it still counts is found out
 -- by whoever claims it.
+-- Slots: behind the fixed keys `shared` of its parent and of each run above that; of a root its own once more.
 -- Returns: {OK, now} | {DONE, status}: it has not failed | {GONE} | {RETRY}: its queue is another one.
 -- Writes: run, journal, children, shared, timers, walks, queue.
 -- Repeat-safe: the same token gets the first answer.
@@ -11,7 +12,6 @@ local timers_key = KEYS[4]
 local walks_key = KEYS[5]
 local queue_key = KEYS[6]
 local shared_key = KEYS[7]
-local parents_shared_key = KEYS[8]
 local given_now = ARGV[1]
 local id = ARGV[2]
 local token = ARGV[3]
@@ -32,12 +32,15 @@ local timeout, kids = tonumber(timeout_ms) or 0, tonumber(f[5]) or 0
 redis.call('HLEN', walks_key)
 redis.call('ZCARD', timers_key)
 redis.call('XLEN', queue_key)
--- What it shares with its siblings goes with its parent, which may have ended.
-local copy = read_shared(journal_key, parents_shared_key)
+-- What it shares with others goes with those above it, which may have ended. For the runs below it, it is the holder.
+redis.call('HLEN', shared_key)
+local find_input = open_shared(KEYS, 8, #KEYS)
+local copy, marked = read_shared(journal_key, find_input), read_marked(shared_key, find_input)
 
 -- The first write, to the one key not read whole.
 redis.call('RPUSH', journal_key, 'V' .. now)
 if copy then redis.call('LSET', journal_key, 0, copy) end
+for i = 1, #marked, 2 do redis.call('HSET', shared_key, marked[i], marked[i + 1]) end
 -- The tree is kept again: what has got a time to live already loses it by a walk of its own.
 redis.call('PERSIST', run_key)
 redis.call('PERSIST', journal_key)

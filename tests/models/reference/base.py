@@ -27,6 +27,12 @@ def queue_of(lane: str) -> str:
     return lane.partition(":")[0]
 
 
+def path_of(id: str) -> list[str]:
+    """A run and those above it, as far as its id says."""
+    parts = id.split("/")
+    return ["/".join(parts[: n + 1]) for n in reversed(range(len(parts)))]
+
+
 class Base:
     """The state, the time, and what several transitions do."""
 
@@ -78,13 +84,23 @@ class Base:
     def children(self, id: str) -> dict[str, int]:
         return self.state.families.setdefault(id, Family()).numbers
 
-    def start_of(self, id: str, holder: str) -> bytes:
-        """The first line of a journal with the input in it, though that is stored with the parent; empty if it has it
-        anyway, or nobody has."""
+    def input_of(self, id: str, fingerprint: bytes) -> bytes:
+        """A shared input, with this run or with one above it."""
+        found = (self.state.shared.get(holder, Shared()).inputs.get(fingerprint) for holder in path_of(id))
+        return next(filter(None, found), b"")
+
+    def start_of(self, id: str, parent: str) -> bytes:
+        """The first line of a journal with the input in it, though that is stored with the parent or above it; empty if
+        it has it anyway, or nobody has."""
         line = (self.journal(id) or [b""])[0]
-        shared = self.state.shared.get(holder, Shared()).inputs
-        fingerprint = line.partition(b"\n")[2]
-        return b"S" + shared[fingerprint] if line[:1] == b"@" and fingerprint in shared else b""
+        value = self.input_of(parent, line.partition(b"\n")[2]) if line[:1] == b"@" else b""
+        return b"S" + value if value else b""
+
+    def hold(self, id: str, above: str) -> None:
+        """A run gets whatever it has a mark of, so that nobody below it needs those above it any more."""
+        inputs = self.state.shared.get(id, Shared()).inputs
+        for fingerprint in inputs:
+            inputs[fingerprint] = inputs[fingerprint] or self.input_of(above, fingerprint)
 
     def outcome(self, id: str) -> bytes:
         """The last line of a journal."""

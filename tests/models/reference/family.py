@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .base import Base
+from .base import Base, path_of
 from .keyspace import put_fields
 from .state import TERMINAL, Family, Lines, Run, Shared
 
@@ -109,11 +109,30 @@ class Siblings(Base):
             return "keep"
         return "bury" if is_unborn else "create"
 
+    def holders(self, id: str) -> list[str]:
+        """The run, and those above it, as far as all of them are active and have started the one below in this life."""
+        found = [id]
+        for up in path_of(id)[1:]:
+            run = self.state.runs.get(up)
+            if run is None or run.is_over or not 0 < self.children(up).get(found[-1], 0) <= run.kids:
+                break
+            found.append(up)
+        return found
+
+    def is_short(self, id: str, shared: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether an input was not sent that is not stored."""
+        inputs = self.state.shared.get(self.holders(id)[-1], Shared()).inputs
+        return any(not value and not inputs.get(fingerprint) for fingerprint, value in shared)
+
     def write_family(self, id: str, run: Run, plan: Plan, kids: int, shared: Sequence[tuple[bytes, bytes]]) -> None:
+        *between, holder = self.holders(id) if shared else [id]
         for fingerprint, value in shared:
-            known = self.state.shared.setdefault(id, Shared())
-            known.inputs.setdefault(fingerprint, value)
-            known.ttl_ms = None  # that of an earlier record's is over
+            for each in between:
+                self.state.shared.setdefault(each, Shared()).inputs.setdefault(fingerprint, b"")
+            inputs = self.state.shared.setdefault(holder, Shared()).inputs
+            inputs[fingerprint] = inputs.get(fingerprint) or value
+        for each in [*between, holder] if shared else ():
+            self.state.shared[each].ttl_ms = None  # that of an earlier record's is over
         for child, made, fate in plan.fates:
             found = self.state.runs.get(child.id)
             if fate in ("create", "bury") and found:

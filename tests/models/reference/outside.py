@@ -210,6 +210,7 @@ class OutsideTransitions(Siblings):
         run.ttl_ms = self.state.journals[id].ttl_ms = None
         if start := self.start_of(id, run.parent or id):
             self.journal(id)[0] = start
+        self.hold(id, run.parent or id)
         for kept in (self.state.families, self.state.shared):
             if id in kept:
                 kept[id].ttl_ms = None  # type: ignore[index]

@@ -37,7 +37,7 @@ class CommitCall:
     questions: list[tuple[str, str, bytes, bytes]] = field(default_factory=list)
     children: list[NewChild] = field(default_factory=list)
     shared: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """Fingerprint and value of inputs that several of the children have."""
+    """Fingerprint and value of inputs that several of the children have; no value if it is known to be stored."""
     awaits: list[str] = field(default_factory=list)
     walks: list[tuple[str, bytes]] = field(default_factory=list)
     parent: Above | None = None
@@ -133,6 +133,8 @@ class OwnerTransitions(Siblings):
         waiting = self.inbox(c.id)
         if len(heads) > len(waiting) or not all(m.startswith(h) for m, h in zip(waiting, heads, strict=False)):
             return [Answer.FENCED, self.now]
+        if self.is_short(c.id, c.shared):
+            return [Answer.RETRY, self.now]
 
         taken, consumed = iter(waiting[:]), len(heads)
         listed = [(letter, next(taken) if letter in "TD" else line) for letter, line in c.lines]

@@ -8,7 +8,7 @@ from typing import Any
 from durable_async.store.status import Answer
 
 from .base import Base
-from .state import TERMINAL, Family, Run
+from .state import TERMINAL, Family, Run, Shared
 
 HOUR_MS = 3_600_000
 ORPHAN_MS = 86_400_000
@@ -70,15 +70,23 @@ class UpkeepTransitions(Base):
         for id in ids:
             run = runs.get(id)
             if run is None or not run.is_over:
-                if run and (start := self.start_of(id, parent)):
-                    # What it shares with others has an end now.
-                    self.journal(id)[0] = start
+                if run:
+                    # What it shares with others has an end now, and so has what those below it do.
+                    if start := self.start_of(id, parent):
+                        self.journal(id)[0] = start
+                    self.hold(id, parent)
                 continue
             if run.kids:
                 self.state.walks["e" + id] = b"0"
             kept = run.retention_ms if run.retention_ms is not None and run.retention_ms >= 0 else fallback
             if kept is not None:
                 self.expire(id, kept)
+        holds = fallback is not None and any(self.state.shared.get(parent, Shared()).inputs.values())
+        if not next_cursor and holds and any(walk.startswith(f"{item}/") for walk in self.state.walks):
+            # Those that are active below it are yet to be given what it holds.
+            self.state.walks.pop("p" + parent, None)
+            self.state.walks[item] = b"%d" % (int(cursor) + len(ids))
+            return [Answer.HELD]
         for kept in (self.state.families, self.state.shared) if not next_cursor else ():
             if fallback == 0:
                 kept.pop(parent, None)

@@ -110,7 +110,8 @@ def _commit_run(m: Reference, s: Slots) -> Any:
     for letter, name, head, rest in _chunks(s.take(4 * n_asked), 4):
         call.questions.append((letter.decode(), name.decode(), head, rest))
     s.take_keys(2 if n_asked else 0)
-    s.take_keys((3 if n_shared else 2) if n_new else 0)
+    n_shared, _, n_above = n_shared.partition("u")
+    s.take_keys((3 + 3 * int(n_above) if n_shared else 2) if n_new else 0)
     call.shared = [(fingerprint, value) for fingerprint, value in _chunks(s.take(2 * int(n_shared or 0)), 2)]
     for id, fields, start, times, mode in _chunks(s.take(5 * n_new), 5):
         call.children.append(NewChild(id.decode(), _flat(fields), start, *_times(times), mode.decode()))

@@ -63,18 +63,38 @@ local function decide_child(family, child, found)
   return 'create'
 end
 
+-- Where the inputs go that several of the children have: to the highest of the runs above, as far up as all of them
+-- are active, and listed by their parents. For a list is what the walk of an ended run goes by, before the holder goes;
+-- an id that was used again does not list what an earlier run of that id has started. Three keys for each run above.
+local function read_holders(family, next_key, at, keys, args)
+  local holders, id = { keys[next_key] }, family.id
+  redis.call('HLEN', holders[1])
+  local first = next_key + 1
+  next_key = first + 3 * family.n_above
+  for i = first, next_key - 1, 3 do
+    -- What is damaged up there is not this run's trouble.
+    local f, number = redis.pcall('HMGET', keys[i], 'status', 'kids'), redis.pcall('ZSCORE', keys[i + 1], id)
+    local is_listed = type(number) == 'string' and tonumber(number) <= (tonumber(f[2]) or 0)
+    if not f[1] or TERMINAL[f[1]] or not is_listed or type(redis.pcall('HLEN', keys[i + 2])) ~= 'number' then break end
+    holders[#holders + 1], id = keys[i + 2], string.match(id, '^(.*)/')
+  end
+  family.holders, family.shared = holders, {}
+  for i = at + 1, at + 2 * family.n_shared, 2 do
+    local is_there = redis.call('HSTRLEN', holders[#holders], args[i]) > 0
+    -- Known to be up there, as the caller thought; but somebody has ended since.
+    if not is_there and args[i + 1] == '' then family.is_short = true end
+    family.shared[#family.shared + 1] = { args[i], not is_there and args[i + 1] or nil }
+  end
+  return next_key, at + 2 * family.n_shared
+end
+
 -- The reads for the children that a commit creates, and for the inputs that several of them have. Five arguments and
 -- three keys for each child; returns what is next.
 local function read_new_children(family, n_new, next_key, at, keys, args)
   if n_new == 0 then return next_key, at end
   family.children_key, family.index_key, family.queues = keys[next_key], keys[next_key + 1], {}
   next_key = next_key + 2
-  if family.n_shared > 0 then
-    family.shared_key, next_key = keys[next_key], next_key + 1
-    redis.call('HLEN', family.shared_key)
-    family.shared = { unpack(args, at + 1, at + 2 * family.n_shared) }
-    at = at + 2 * family.n_shared
-  end
+  if family.n_shared > 0 then next_key, at = read_holders(family, next_key, at, keys, args) end
   redis.call('ZCARD', family.index_key)
   if family.kids > 0 then redis.call('ZCARD', family.children_key) end
   for i = 1, n_new do
@@ -167,14 +187,26 @@ local function links_of(family, fields)
   return set
 end
 
+-- Inputs that are stored once: with the holder; a mark is what those between it and the children have.
+local function write_shared(family)
+  local n = #family.holders
+  for i, shared_key in ipairs(family.holders) do
+    for _, input in ipairs(family.shared) do
+      if i < n then
+        redis.call('HSETNX', shared_key, input[1], '')
+      elseif input[2] then
+        redis.call('HSET', shared_key, input[1], input[2])
+      end
+    end
+    -- What children of an earlier record of this id have shared may be about to expire.
+    redis.call('PERSIST', shared_key)
+  end
+end
+
 -- Writes what read_family has decided.
 local function write_family(family)
   local members, listed, kids = {}, {}, family.kids
-  for i = 1, 2 * family.n_shared, 2 do
-    redis.call('HSETNX', family.shared_key, family.shared[i], family.shared[i + 1])
-  end
-  -- What children of an earlier record of this id have shared may be about to expire.
-  if family.n_shared > 0 then redis.call('PERSIST', family.shared_key) end
+  if family.n_shared > 0 then write_shared(family) end
   for _, child in ipairs(family.new) do
     if child.is_leftover then
       redis.call('DEL', child.run_key)
