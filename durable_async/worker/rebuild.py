@@ -14,20 +14,21 @@ from durable_async.store.store import PAGE, Store
 
 def identity_of(id: str, claimed: Claimed) -> RunIdentity:
     """What the record says a run is."""
+    # In the order of the fields: see `Claimed`.
     return RunIdentity(
-        id=id,
-        root_id=id.partition("/")[0],
-        parent_id=claimed.parent or None,
-        ref=claimed.ref or None,
-        queue=queue_of(claimed.queue),
-        depth=claimed.depth,
-        attempt=claimed.attempt,
-        created_ms=claimed.created_ms,
-        started_ms=claimed.started_ms,
-        version=claimed.version,
-        gen=claimed.gen,
-        born=claimed.gen - count_revivals(claimed.journal) if claimed.gen > 1 else 1,
-        deadline_ms=claimed.deadline_ms,
+        id,
+        id.partition("/")[0],
+        claimed.parent or None,
+        claimed.ref or None,
+        queue_of(claimed.queue),
+        claimed.depth,
+        claimed.attempt,
+        claimed.created_ms,
+        claimed.started_ms,
+        claimed.version,
+        claimed.gen,
+        claimed.gen - count_revivals(claimed.journal) if claimed.gen > 1 else 1,
+        claimed.deadline_ms,
     )
 
 
