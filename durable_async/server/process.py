@@ -55,7 +55,8 @@ def server_command(binary: str, directory: str, settings: Mapping[str, str]) -> 
         "maxmemory": "0",
         "maxmemory-policy": "noeviction",
         # A power cut can tear the last transaction: it is dropped, and the server starts. Redis up to 8.2 leaves the
-        # beginning of it in the file, to be executed at the start after (docs/operating.md); Valkey 9.1.2 does not.
+        # beginning of it in the file, to be executed at the start after (docs/operating.md); Valkey 9.1.2 does not. The
+        # supervisor of an embedded server has it write a new file.
         "aof-load-truncated": "yes",
         **settings,
     }

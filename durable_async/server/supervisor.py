@@ -23,7 +23,7 @@ from typing import NamedTuple
 from durable_async.server import home as states
 from durable_async.server.home import Home, Record
 from durable_async.server.idle import IdleWatch
-from durable_async.server.probe import ALIVE, LOADING, Probe, Refused, greet
+from durable_async.server.probe import ALIVE, LOADING, Probe, Refused, greet, info
 from durable_async.server.process import describe_exit, identity, reap, server_command, spawn, tail
 from durable_async.server.sockets import choose_socket, remove_socket
 
@@ -41,6 +41,9 @@ SHUTDOWN_SECONDS = 10.0
 """How long a clean shutdown may take before the server is killed."""
 LOOK_SECONDS = 5.0
 """The longest time between two looks at a server that runs."""
+
+TORN = b"aof-load-truncated is enabled"
+"""In the log of a server that found its file torn."""
 
 # Why watching a server ended.
 CRASHED, LEFT, UNREACHABLE, IDLE, LOST, ASKED = "crashed", "left", "unreachable", "idle", "lost", "asked"
@@ -99,6 +102,8 @@ class Supervisor:
         self._log_start = home.log_size()
         self._record = Record()
         self._pid = 0
+        self._torn_at = 0
+        """From where on the log is searched for `TORN`; -1 once a new file was asked for."""
         self._answered = False
         """Whether any server of this supervisor ever answered."""
 
@@ -155,6 +160,7 @@ class Supervisor:
         files = {"unixsocket": socket, "unixsocketperm": "700"}
         durability = {"appendonly": "yes", "appendfsync": self._settings.fsync}
         command = server_command(self._settings.binary, self._home.directory, {**files, **durability})
+        self._torn_at = self._home.log_size()
         try:
             self._pid = spawn(command, keep=[server_lock])
         finally:
@@ -178,16 +184,36 @@ class Supervisor:
             if self._bell.asked:
                 return ASKED
             condition = greet(socket) if os.path.exists(socket) else ""
-            if condition == ALIVE:
+            if condition == ALIVE and self._is_whole(socket):
                 self._answered = True
                 self._write(states.READY, pid=self._pid)
                 return None
-            if condition == LOADING:
+            if condition in (LOADING, ALIVE):
                 pause = 0.05
                 deadline = time.monotonic() + START_SECONDS
             elif time.monotonic() > deadline:
                 return self._never_answered()
             self._bell.wait(pause)
+
+    def _is_whole(self, socket: str) -> bool:
+        """Whether the server's file has no torn end. Else it is given a new one, before anybody writes to it.
+
+        Redis up to 8.2 keeps half a transaction at the end of a file that it cuts back, and executes it at its next
+        start, with what was written behind it.
+        """
+        try:
+            with Probe(socket, timeout=1.0) as probe:
+                if self._torn_at >= 0:
+                    if not said_since(self._home.log_path, self._torn_at, TORN):
+                        return True
+                    say("the server's file was torn: it writes a new one")
+                    probe.ask("BGREWRITEAOF")
+                    self._torn_at = -1
+                found = info(probe, "persistence")
+        except (OSError, Refused) as error:
+            say(f"the server's file was torn, and there is no new one: {error}")
+            return True
+        return found.get("aof_rewrite_in_progress") == found.get("aof_rewrite_scheduled") == "0"
 
     def _never_answered(self) -> str:
         self._end_server(harshly=True)
@@ -265,6 +291,16 @@ class Supervisor:
     def _last_lines(self) -> str:
         lines = tail(self._home.log_path, start=self._log_start)
         return f"The last lines of its log: {lines}" if lines else "It said nothing."
+
+
+def said_since(path: str, start: int, words: bytes) -> bool:
+    """Whether a log holds some words from byte `start` on."""
+    try:
+        with open(path, "rb") as log:
+            log.seek(start)
+            return any(words in line for line in log)
+    except OSError:
+        return False
 
 
 def wait_for_server_lock(home: Home, ended: int, bell: Bell) -> int:

@@ -288,6 +288,27 @@ def test_a_torn_log_loads(embedded: Embedded, data_dir: Path, binary: str) -> No
     assert ask(found.socket, "EXISTS", "torn") == "0"
 
 
+def test_a_script_that_was_torn_is_not_done_by_half_later(embedded: Embedded, data_dir: Path, binary: str) -> None:
+    """Redis up to 8.2 leaves the half of it in its file; the start after would do that, with what came behind it."""
+    script = (
+        "for i = 1, 5 do redis.call('RPUSH', 'list', i) end redis.call('INCR', 'times') return redis.status_reply('OK')"
+    )
+    server = embedded(binary=binary)
+    found = server.ensure()
+    ask(found.socket, "EVAL", script, "0")
+    (log,) = data_dir.glob("appendonlydir/*.incr.aof")
+    first = log.stat().st_size
+    ask(found.socket, "EVAL", script, "0")
+    size = log.stat().st_size
+    server.stop()
+    os.truncate(log, (first + size) // 2)
+    for times in (1, 2):
+        found = server.ensure()
+        assert (ask(found.socket, "LLEN", "list"), ask(found.socket, "GET", "times")) == (str(5 * times), str(times))
+        ask(found.socket, "EVAL", script, "0")
+        server.stop()
+
+
 def test_a_removed_directory_ends_its_server(embedded: Embedded, data_dir: Path) -> None:
     server = embedded(idle_exit=1)
     first = server.ensure()
