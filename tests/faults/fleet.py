@@ -8,7 +8,7 @@ import random
 import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,7 +17,7 @@ import redis
 from semantics.crowd import Nursery, is_alive
 from semantics.leaks import LOOK, parse_look
 
-from durable_async import Durable, RunCancelled, RunNotFound, RunNotWaiting
+from durable_async import Durable, RunCancelled, RunNotFound, RunNotWaiting, StoreUnavailable
 from durable_async.store.keys import Keys
 
 from . import flows
@@ -156,10 +156,22 @@ class Fleet:
 
     # ------------------------------------------------------------------ clients
 
+    async def come_in(self, stack: AsyncExitStack) -> Durable:
+        """A client that is connected. One that comes while there is no server is told so, and comes again."""
+        give_up_at = monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await stack.enter_async_context(self.client())
+            except StoreUnavailable:
+                if monotonic() > give_up_at:
+                    raise
+                await asyncio.sleep(0.05)
+
     async def load(self, trees: int, *, pace_s: float = 0.1) -> None:
         """Two clients start trees and wait for all of them; called again, further ones."""
         first, self._started = self._started, self._started + trees
-        async with self.client() as one, self.client() as two, asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            one, two = await self.come_in(stack), await self.come_in(stack)
             for n in range(first, first + trees):
                 tasks.create_task(self._tree((one, two)[n % 2], f"w{n}", n))
                 await asyncio.sleep(self.random.uniform(0, 2 * pace_s))

@@ -7,7 +7,7 @@ itself. A client that cares starts it again under the same id, and then it ends 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import redis
 from semantics.leaks import LOOK, parse_look
@@ -51,14 +51,16 @@ class Insistent:
 
     async def load(self, trees: int, pace_s: float) -> None:
         """Many trees, some time apart."""
-        async with self._fleet.client() as durable, asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            durable = await self._fleet.come_in(stack)
             for n in range(trees):
                 tasks.create_task(self.tree(durable, n))
                 await asyncio.sleep(self._fleet.random.uniform(0, 2 * pace_s))
 
     async def ask_again(self, trees: int) -> None:
         """A loss may have come after the last answer: whoever cares asks once more."""
-        async with self._fleet.client() as durable:
+        async with AsyncExitStack() as stack:
+            durable = await self._fleet.come_in(stack)
             await asyncio.gather(*(self.tree(durable, n) for n in range(trees)))
 
 

@@ -77,7 +77,7 @@ def one_round(options: argparse.Namespace, folder: Path, name: str, binary: str,
         "DURABLE_FAULTS_REPORT": str(folder / f"{label}.jsonl"),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "faults")]
-    command += ["-m", "long" if options.long else "not long"]
+    command += ["--durations=20", "-m", "long" if options.long else "not long"]
     if options.long:
         command += ["-o", "faulthandler_timeout=14400"]
     if options.only:
