@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .world import DAY_MS, World
+from .world import DAY_MS, World, outside
 
 
 async def failed(world: World) -> None:
@@ -46,10 +46,28 @@ async def remove(world: World) -> None:
 
 async def renewal(world: World) -> None:
     copy = await world.bring("running")
+    copy = await world.bring("running")
     assert copy is not None
     world.caller.is_dry = True
     sets = ["gen", 2, "attempt", 2]
     copy.commit("renew", listed=[("N", b"Rpast")], payload=b"Sagain", due_ms="10 20", sets=sets, queue="q")
+
+
+async def renewal_into_the_queue(world: World) -> None:
+    copy = await world.bring("running")
+    copy = await world.bring("running")
+    assert copy is not None
+    world.caller.is_dry = True
+    copy.commit("renew", payload=b"Sagain", due_ms="0 20", sets=["gen", 2], queue="q")
+
+
+async def cancel_of_a_renewed_child(world: World) -> None:
+    """Not started in this life, with children of the last one, and a parent that keeps it: nothing expires with it."""
+    await world.start("p")
+    _, child = world.family()
+    child.commit("go", [b"R1"], children=[world.child("p/c/x", "p/c", notify=False)])
+    child.commit("renew", payload=b"Sagain", due_ms="0 0", sets=["gen", 2], queue="q")
+    await outside(world, "cancel_run", "p/c", "why", "t", 5)
 
 
 async def timeout(world: World) -> None:
@@ -64,4 +82,4 @@ async def timeout(world: World) -> None:
     world.eval("settle_run", keys, (world.now, "r", "timeout", "failed", b"late", "", "", "", 5, ""))
 
 
-LIFE_CASES = (retry, persist, fork, remove, renewal, timeout)
+LIFE_CASES = (retry, persist, fork, remove, renewal, renewal_into_the_queue, cancel_of_a_renewed_child, timeout)

@@ -107,6 +107,17 @@ async def test_a_walk_of_one_stays_until_its_run_was_found(world: World) -> None
     assert world.walks() == {"cr": "why"}
 
 
+@pytest.mark.parametrize("state", ["pending", "running"])
+async def test_a_walk_over_many_is_not_done_with_one_of_them(world: World, state: str) -> None:
+    await world.bring(state)
+    for _ in range(2):
+        world.server.hset(world.keys.walks, "xp", "0")
+        assert await world.store.cancel_run("r", "ancestor p", "walk:p", 5, walk="xp") == (True, "")
+        assert world.walks() == {"xp": "0"}
+    assert await world.store.cancel_run("r", "ancestor p", "another", 5, walk="xp") == (False, "")
+    assert world.walks() == {"xp": "0"}
+
+
 async def test_waiting_clients_are_named(world: World) -> None:
     await world.start(client="c1")
     assert await world.store.cancel_run("r", "why", "t1", 5) == (True, "c1")

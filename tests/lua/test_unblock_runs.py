@@ -109,6 +109,19 @@ async def test_a_batch_with_others_among_them(world: World) -> None:
     assert (world.status("a"), world.status("b"), world.status("e")) == ("ready", "parked", "ready")
 
 
+async def test_a_queue_of_a_wrong_type_spares_the_batch(world: World) -> None:
+    await world.start("a", queue="broken")
+    world.server.delete(world.keys.queue("broken"))
+    world.server.set(world.keys.queue("broken"), "planted")
+    await world.bring("blocked", "b")
+    world.server.hset(world.keys.run("a"), "status", "blocked")
+    k = world.keys
+    keys = (k.blocked, k.worker(""), k.run("a"), k.queue("broken"), k.run("b"), k.queue("q"))
+    reply = world.eval("unblock_runs", keys, ("", "", "a", "broken", "b", "q"))
+    assert reply == [Answer.OK, [Answer.CORRUPT, Answer.OK]]
+    assert (world.status("a"), world.status("b")) == ("blocked", "ready")
+
+
 async def test_an_id_that_lives_in_another_queue_since_the_read(world: World) -> None:
     await world.bring("blocked")
     k = world.keys

@@ -20,3 +20,11 @@ async def test_each_state(world: World, state: str) -> None:
     after = world.snapshot()
     assert world.repeat() == reply
     assert world.snapshot() == after
+
+
+async def test_one_without_a_list_gets_none(world: World) -> None:
+    await world.bring("running")
+    world.server.hdel(world.keys.run("r"), "client")
+    before = world.snapshot()
+    assert world.eval("unwatch_run", [world.keys.run("r")], ["~c1"]) == [Answer.OK]
+    assert world.snapshot() == before

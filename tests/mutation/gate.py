@@ -90,7 +90,7 @@ NEAR = {
     "lib/finish": ["commit_ends_child", "settle_run"],
     "lib/renew": ["generations"],
     "lib/create": ["start_run", "commit_children", "generations"],
-    "lib/structure": ["repair_run", "repair_orphans", "structure_words"],
+    "lib/structure": ["repair_run", "repair_waits", "repair_orphans", "structure_words"],
     "lib/questions": ["commit_questions", "provide_input"],
     "lib/moment": ["register_schedule", "tick_schedule"],
     "lib/deliver": ["send_event", "fire_timer", "cancel_run"],
