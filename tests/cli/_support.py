@@ -176,9 +176,11 @@ class Result:
 class Project:
     """A directory with `shop.py`, and the environment of commands in it."""
 
-    def __init__(self, directory: Path, url: str, namespace: str) -> None:
+    def __init__(self, directory: Path, url: str, namespace: str, *, admin_url: str) -> None:
         self.directory = directory
         self.url = url
+        self.admin_url = admin_url
+        """For what a test does to the server itself, which the user of docs/security.md may not."""
         (directory / "shop.py").write_text(SHOP)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("DURABLE_", "PYTHON"))}
         self.env = {**kept, "DURABLE_URL": url, "DURABLE_NAMESPACE": namespace, "SHOP_DIR": str(directory)}

@@ -27,6 +27,6 @@ def cli_server() -> Iterator[EphemeralServer]:
 def project(tmp_path: Path, cli_server: EphemeralServer) -> Iterator[Project]:
     namespace = f"cli{os.getpid()}-{next(_numbers)}"
     url = allowed(cli_server.url, namespace) or ""
-    made = Project(tmp_path, url, namespace)
+    made = Project(tmp_path, url, namespace, admin_url=cli_server.url)
     yield made
     made.close()

@@ -67,7 +67,7 @@ def test_no_secret_is_said(project: Project, log_format: str) -> None:
     secret, key = f"S3CR3T-{uuid.uuid4()}", Encrypted.new_key()
     namespace = project.env["DURABLE_NAMESPACE"]
     password = f"P4SSW0RD-{uuid.uuid4()}"
-    project.env["DURABLE_URL"] = restricted(project.url, namespace, password)
+    project.env["DURABLE_URL"] = restricted(project.admin_url, namespace, password)
     project.env["CANARY_KEY"] = key
     (project.directory / "app.py").write_text(APP)
     said: list[str] = []

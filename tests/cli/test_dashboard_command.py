@@ -57,7 +57,7 @@ async def test_who_says_half_a_request_is_cut_off(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(dashboard_command, "IDLE_S", 0.2)
     with dashboard_command._listening("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    async with Durable(project.url) as durable:
+    async with Durable(project.url, namespace=project.env["DURABLE_NAMESPACE"]) as durable:
         serving = asyncio.create_task(dashboard_command._serve(durable.dashboard(), "127.0.0.1", port))
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client, asyncio.timeout(PATIENCE):

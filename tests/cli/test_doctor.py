@@ -16,7 +16,7 @@ from ._support import Project
 
 @pytest.fixture
 def raw(project: Project) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(project.url, decode_responses=True) as connection:
+    with redis.Redis.from_url(project.admin_url, decode_responses=True) as connection:
         yield connection
 
 
