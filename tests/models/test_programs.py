@@ -20,6 +20,7 @@ from faults.rig import STRIKES, wired
 from durable_async.server.ephemeral import EphemeralServer
 
 from .programs import make
+from .programs_plain import NeverEndsError
 from .programs_rig import Loaded, ProgramCase, Schedule, draw, in_turn, load
 
 TOGETHER = 6
@@ -32,6 +33,14 @@ AT_ONCE = 6
 def raw(shared_server: EphemeralServer) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(shared_server.url) as connection, wired():
         yield connection
+
+
+def loaded_if_it_ends(seed: int) -> Loaded | None:
+    """The program of a seed; None if plain asyncio does not end it either."""
+    try:
+        return load(make(seed))
+    except NeverEndsError:
+        return None
 
 
 class Campaign:
@@ -64,9 +73,9 @@ class Campaign:
 
     def random(self, first: int, count: int, schedules: int) -> None:
         """So many programs, each under so many schedules; checks that the strikes met something."""
-        groups = [
-            [load(make(seed)) for seed in range(at, at + TOGETHER)] for at in range(first, first + count, TOGETHER)
-        ]
+        found = [loaded for seed in range(first, first + count) if (loaded := loaded_if_it_ends(seed)) is not None]
+        assert len(found) > 0.98 * count, "most programs have a result"
+        groups = [found[at : at + TOGETHER] for at in range(0, len(found), TOGETHER)]
         asyncio.run(in_turn([partial(self.under_strikes, loaded, schedules) for loaded in groups], AT_ONCE))
         self.check()
 
