@@ -29,6 +29,9 @@ Reply = Callable[[Any], None]
 GROUP = "workers"
 PAGE = 100
 """Journal lines and messages per answer."""
+SLOTS = 4
+"""Which of the keys of a room are its slots."""
+
 WENT_ON = b"~"
 """What a watcher is told in place of an outcome: that there is something to look at."""
 PUSH_LIMIT = 10_000
@@ -82,33 +85,38 @@ class Store(
         entries: Sequence[tuple[str, str]],
         on_reply: Reply,
         *,
-        has_entered: bool = False,
+        entered: str = "",
     ) -> None:
-        """Takes runs through their entries, `(run id, entry)` each; `has_entered` if `enter_queue` allowed all of them.
+        """Takes runs through their entries, `(run id, entry)` each; `entered` is the queue of which `enter_queue` has
+        given all of them a slot.
 
         Returns: `[now_ms, reply per entry]`, see claim_runs.lua.
         """
         k = self.keys
         keys = [k.gates]
-        args: list[Any] = [self.given_now, owner, nonce, crash_limit, PAGE, "1" if has_entered else ""]
+        args: list[Any] = [self.given_now, owner, nonce, crash_limit, PAGE, "1" if entered else ""]
         for id, entry in entries:
             keys += (k.run_prefix + id, k.journal_prefix + id, k.inbox_prefix + id)
             args += (id, entry)
+        if entered:
+            keys.append(k.room(entered)[SLOTS])
         self.caller.run(_claim.call(keys, args), on_reply)
 
     def resume_runs(
-        self, copies: Sequence[tuple[str, str, int, str, int]], on_reply: Reply, *, has_entered: bool = False
+        self, copies: Sequence[tuple[str, str, int, str, int]], on_reply: Reply, *, entered: str = ""
     ) -> None:
-        """Takes up woken runs that are in memory: `(id, entry, epoch, nonce, seq)` each; `has_entered` as above.
+        """Takes up woken runs that are in memory, `(id, entry, epoch, nonce, seq)` each; one, if it has `entered`.
 
         Returns: `[now_ms, reply per run]`, see resume_runs.lua.
         """
         k = self.keys
         keys = [k.gates]
-        args: list[Any] = [self.given_now, PAGE, "1" if has_entered else ""]
+        args: list[Any] = [self.given_now, PAGE, copies[0][0] if entered else ""]
         for id, entry, epoch, nonce, seq in copies:
             keys += (k.run_prefix + id, k.inbox_prefix + id)
             args += (entry, epoch, nonce, seq)
+        if entered:
+            keys.append(k.room(entered)[SLOTS])
         self.caller.run(_resume.call(keys, args), on_reply)
 
     def commit_run(self, c: Commit, on_reply: Reply) -> None:

@@ -135,6 +135,13 @@ class Intake:
         if any(other.run_id == run_id and other is not held for other in self.held.values()):
             self._early.add(run_id)
 
+    def missed_nudges(self) -> None:
+        """Any run may have a message of which nobody could tell: those that are here, and those being claimed."""
+        for resident in self._residents:
+            self._runs.nudged(resident.id)
+        for held in self.held.values():
+            self.note_early(held.run_id, None)
+
     def work(self) -> None:
         """Claims and resumes as many waiting entries as there are free slots."""
         claims: list[Held] = []
@@ -216,9 +223,9 @@ class Intake:
             elif reply[0] == Answer.OK:
                 held.has_entered = True
                 if resident is not None:
-                    self._resume([(resident, held)], has_entered=True)
+                    self._resume([(resident, held)], entered=queue_of(lane))
                 else:
-                    self._claim([held], has_entered=True)
+                    self._claim([held], entered=queue_of(lane))
             else:
                 self._not_entered(held, lane, resident, is_paused=reply[0] == Answer.HELD)
 
@@ -237,7 +244,7 @@ class Intake:
             self._runs.rest(resident)
             self.again(deferred)
 
-    def _claim(self, batch: list[Held], *, has_entered: bool = False) -> None:
+    def _claim(self, batch: list[Held], *, entered: str = "") -> None:
         self._nonces += 1
         nonce = f"{self._nonce_base}{self._nonces:x}"
 
@@ -251,7 +258,7 @@ class Intake:
                 self._claimed(held, nonce, answer)
 
         entries = [(held.run_id, held.name) for held in batch]
-        self._store.claim_runs(self._worker_id, nonce, self._crash_limit, entries, claimed, has_entered=has_entered)
+        self._store.claim_runs(self._worker_id, nonce, self._crash_limit, entries, claimed, entered=entered)
 
     def _claim_lost(self, held: Held, error: Exception) -> None:
         log.critical("run %s cannot be claimed: %s", held.run_id, error)
@@ -346,7 +353,7 @@ class Intake:
         # A nudge that came meanwhile found no run here, and its message is not in the claim's answer.
         self._runs.nudged(held.run_id)
 
-    def _resume(self, batch: list[tuple[Resident, Held]], *, has_entered: bool = False) -> None:
+    def _resume(self, batch: list[tuple[Resident, Held]], *, entered: str = "") -> None:
         def resumed(reply: Any) -> None:
             if isinstance(reply, Exception):
                 for resident, held in batch:
@@ -358,7 +365,7 @@ class Intake:
                 self._resumed(resident, held, answer)
 
         copies = [(r.id, held.name, r.epoch, r.nonce, r.seq) for r, held in batch]
-        self._store.resume_runs(copies, resumed, has_entered=has_entered)
+        self._store.resume_runs(copies, resumed, entered=entered)
 
     def _resumed(self, resident: Resident, held: Held, answer: list[Any]) -> None:
         resident.is_out = False
@@ -379,7 +386,7 @@ class Intake:
         deferred, resident.deferred = resident.deferred, []
         self._runs.forget(resident)
         if answer[0] == Answer.RELOAD:
-            self._claim([held], has_entered=held.has_entered)
+            self._claim([held], entered=queue_of(resident.claimed.queue) if held.has_entered else "")
         elif answer[0] == Answer.CORRUPT:
             self._damaged(held, answer[1].decode(errors="replace"))
         else:

@@ -241,6 +241,9 @@ class Worker:
 
     def _lost_group(self, key: str) -> None:
         log.error("stream %s had vanished and was made anew: the store may have lost data", key)
+        if key == self._keys.worker(self.id):
+            # While it was away nobody could nudge: not after a loss, and not if a reaper took this worker for dead.
+            self.runner.intake.missed_nudges()
 
     def _walk(self, items: list[tuple[str, bytes]]) -> None:
         self.runner.background.spawn(self._walker.do(items))

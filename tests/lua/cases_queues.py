@@ -94,7 +94,7 @@ async def enter_behind(world: World) -> None:
 async def commit_leaving_a_place(world: World) -> None:
     await _limited(world, *"abc")
     replies: list[Any] = []
-    world.store.claim_runs("A", "n1", 5, [("a", world.entry("a"))], replies.append, has_entered=True)
+    world.store.claim_runs("A", "n1", 5, [("a", world.entry("a"))], replies.append, entered="q")
     world.caller.is_dry = True
     commit = Commit("a", 1, "n1", 1, world.entry("a"), "completed", [("R", b"R1")], slot_of="q")
     world.run(world.store.commit_run, commit)

@@ -27,7 +27,7 @@ def claim(world: World, id: str, worker: str = "A") -> Copy:
     """Entered and claimed."""
     entry = world.entry(id)
     replies: list[Any] = []
-    world.store.claim_runs(worker, "n1", 5, [(id, entry)], replies.append, has_entered=True)
+    world.store.claim_runs(worker, "n1", 5, [(id, entry)], replies.append, entered="q")
     reply = replies[0][1]
     assert reply[0] == Answer.OK, reply
     return Copy(world, id, worker, reply[1], "n1", entry, reply[5])
@@ -314,17 +314,36 @@ async def test_a_copy_in_memory_is_resumed_once_it_has_entered(world: World) -> 
     ((id, entry),) = world.read("A")
     assert id == "w"
 
-    def resume(*, has_entered: bool) -> Any:
+    def resume(*, entered: str = "") -> Any:
         replies: list[Any] = []
         batch = [("w", entry, copy.epoch, copy.nonce, copy.seq)]
-        world.store.resume_runs(batch, replies.append, has_entered=has_entered)
+        world.store.resume_runs(batch, replies.append, entered=entered)
         return replies[0][1]
 
     before = world.snapshot()
-    assert resume(has_entered=False) == [Answer.HELD, b"q", b"l"]
+    assert resume() == [Answer.HELD, b"q", b"l"]
+    assert world.snapshot() == before
+    assert resume(entered="q") == [Answer.HELD, b"q", b"l"], "it says so, and has no slot"
     assert world.snapshot() == before
     assert enter(world, "w", entry) == [Answer.OK]
-    assert resume(has_entered=True)[0] == Answer.OK
+    assert resume(entered="q")[0] == Answer.OK
+
+
+async def test_who_has_entered_shows_its_slot(world: World) -> None:
+    """The server may have lost it since: then it is asked for again, and nobody else has it meanwhile."""
+    await limit(world)
+    await starts(world, "a", "b")
+    assert enter(world, "a") == [Answer.OK]
+    world.server.delete(world.keys.room("q")[4])
+    assert enter(world, "b") == [Answer.OK]
+    replies: list[Any] = []
+    for slot in (None, "Q0-1\n", world.entry("a") + "1\n"):
+        if slot is not None:
+            world.server.hset(world.keys.room("q")[4], "a", slot)
+        before = world.snapshot()
+        world.store.claim_runs("A", "n1", 5, [("a", world.entry("a"))], replies.append, entered="q")
+        assert replies.pop()[1] == [Answer.HELD, b"q", b"l"]
+        assert world.snapshot() == before
 
 
 async def test_who_goes_on_is_no_start(world: World) -> None:

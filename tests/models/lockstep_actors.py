@@ -260,7 +260,9 @@ class Actors:
         reply: list[Any]
         if copy and run and (copy.epoch, copy.nonce) == (run.epoch, run.nonce) and number % 4:
             named = [(id, letter + entry_id, copy.epoch, copy.nonce, copy.seq)]
-            reply = self.run(self.store.resume_runs, named, has_entered=has_entered)[1]
+            reply = self.run(
+                self.store.resume_runs, named, entered=(queue_of(self._lane(id)) or "lim") if has_entered else ""
+            )[1]
             if reply[0] == Answer.OK:
                 copy.entry, copy.has_entered, copy.known = letter + entry_id, has_entered, []
                 copy.learn(reply[1])
@@ -292,7 +294,8 @@ class Actors:
 
     def _claim(self, worker: str, id: str, entry: str, *, has_entered: bool = False, nonce: str = "") -> list[Any]:
         is_late, nonce = nonce != "", nonce or f"n{self.fresh()}"
-        reply: list[Any] = self.run(self.store.claim_runs, worker, nonce, 2, [(id, entry)], has_entered=has_entered)[1]
+        entered = (queue_of(self._lane(id)) or "lim") if has_entered else ""
+        reply: list[Any] = self.run(self.store.claim_runs, worker, nonce, 2, [(id, entry)], entered=entered)[1]
         # Nobody listens to the answer of a claim whose first one came.
         if reply[0] == Answer.OK and not is_late:
             told = picked(CLAIM_FIELDS, reply[2])

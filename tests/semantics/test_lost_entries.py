@@ -139,6 +139,25 @@ async def test_o21_a_nudge_that_comes_before_the_reply_to_a_commit_is_not_forgot
         assert await world.result(handle) == ["beside", 1]
 
 
+async def test_o21_what_came_while_a_living_worker_had_no_stream_is_looked_for(world: World) -> None:
+    """A reaper that took it for dead has removed its stream: nobody could nudge it."""
+    async with world.worker() as worker:
+        handle = await world.durable.start(flows.waits_beside_a_step, given(world), id="p")
+        await world.until(lambda: {"before", "beside begins"} <= set(world.ledger.lines()), "both have begun")
+        (resident,) = worker.runner.residents
+        await world.until(lambda: not resident.is_out and len(resident.tasks) == 1, "the quick one is recorded")
+        key = world.keys.worker(worker.id)
+        # However fast the stream is made anew: nobody nudges twice, until a commit has said that the first was heard.
+        with world.raw.pipeline() as pipe:
+            pipe.delete(key)
+            pipe.hset(world.keys.run("p"), "nudged", "1")
+            pipe.execute()
+        await world.durable.send_event("p", "go", 1)
+        await world.until(lambda: "went on" in world.ledger.lines(), "the body has gone on beside the step")
+        world.ledger.note("release beside")
+        assert await world.result(handle) == ["beside", 1]
+
+
 async def test_i5_a_step_starts_once_the_commit_before_it_was_acknowledged(world: World) -> None:
     """Else it could work with an outcome that never is recorded."""
     async with world.worker() as worker:

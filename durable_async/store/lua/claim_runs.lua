@@ -1,6 +1,6 @@
 -- Takes a batch of runs, each through the entry its record names.
 -- Slots: KEYS from 2 on are run, journal and inbox of each run in turn; ARGV from 7 on are id and entry of each.
---   `has_entered` is 1 if all of them have entered their queues: see enter_queue.
+--   `has_entered` is 1 if all of them have entered their queue (see enter_queue), whose slots are the last key then.
 -- Returns: {now, one reply per run}: {OK, epoch, fields…, journal page, journal length, inbox page}
 --   | {STALE}: the entry is garbage | {GONE}: no such run | {POISON, fields…}: the caller settles it
 --   | {HELD, queue, p}: its queue is paused, the caller puts the entry back; {HELD, queue, l}: it is limited, and the
@@ -36,8 +36,10 @@ local limit, count = tonumber(crash_limit), tonumber(page)
 -- Lua writes larger numbers with an exponent.
 local MAX_EPOCH = 1e14
 
-local function is_shut(gate)
-  return gate == 'p' or (gate == 'l' and has_entered ~= '1')
+-- Who has entered shows its slot: the server may have lost it since, with the last writes.
+local function is_shut(gate, id, entry)
+  local slot = gate == 'l' and has_entered == '1' and redis.pcall('HGET', KEYS[#KEYS], id)
+  return gate == 'p' or (gate == 'l' and not (slot and not slot.err and string.match(slot, '^[^\n]*') == entry))
 end
 
 -- The pages of a run that is claimed or poisoned; an error if one of its keys is damaged.
@@ -55,7 +57,7 @@ local function read_pages(reply, epoch, f, journal_key, inbox_key)
   return reply
 end
 
-for i = 1, (#KEYS - 1) / 3 do
+for i = 1, (#ARGV - 6) / 2 do
   local run_key, journal_key, inbox_key = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
   local entry = ARGV[6 + 2 * i]
   local is_child = string.find(ARGV[5 + 2 * i], '/', 1, true)
@@ -72,7 +74,7 @@ for i = 1, (#KEYS - 1) / 3 do
   elseif f[2] ~= entry or (status ~= 'ready' and status ~= 'running') then
     -- Read late, put back, or settled since: another entry counts now.
     reply = { STATUS.STALE }
-  elseif find_gate and status == 'ready' and is_shut(find_gate(f[11])) then
+  elseif find_gate and status == 'ready' and is_shut(find_gate(f[11]), ARGV[5 + 2 * i], entry) then
     -- A running one is being worked on, by whoever asks again.
     reply = { STATUS.HELD, f[11], find_gate(f[11]) }
   else

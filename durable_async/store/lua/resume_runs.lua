@@ -1,6 +1,7 @@
 -- Takes up a batch of woken runs whose copies the caller still has in memory.
 -- Slots: KEYS from 2 on are run and inbox of each run in turn; ARGV from 4 on are entry, epoch, nonce and
---   seq of each. `has_entered` is 1 if all of them have entered their queues: see enter_queue.
+--   seq of each. `has_entered` is the id of the one run if it has entered its queue (see enter_queue), whose slots are
+--   the last key then.
 -- Returns: {now, one reply per run}: {OK, inbox page} | {RELOAD}: the copy is not the journal's, drop it
 --   and claim | {STALE}: the entry is garbage | {GONE}
 --   | {HELD, queue, p}: its queue is paused, the caller puts the entry back; {HELD, queue, l}: it is limited, and the
@@ -20,7 +21,7 @@ local has_entered = ARGV[3]
 local find_gate = read_gates(gates_key)
 local now = now_ms(given_now)
 local replies, writes = { now }, {}
-for i = 1, (#KEYS - 1) / 2 do
+for i = 1, (#ARGV - 3) / 4 do
   local run_key, inbox_key = KEYS[2 * i], KEYS[2 * i + 1]
   local at = 4 * i
   local entry, epoch, nonce, seq = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
@@ -28,6 +29,9 @@ for i = 1, (#KEYS - 1) / 2 do
   local is_waiting = f[1] == 'ready' and string.sub(f[2] or '', 1, 1) == 'G'
   local queue = (is_waiting or find_gate) and f[1] == 'ready' and redis.call('HGET', run_key, 'queue')
   local gate = queue and find_gate and find_gate(queue)
+  -- Who has entered shows its slot: the server may have lost it since, with the last writes.
+  local slot = gate == 'l' and has_entered ~= '' and redis.pcall('HGET', KEYS[#KEYS], has_entered)
+  local has_slot = slot and not slot.err and string.match(slot, '^[^\n]*') == entry
   local reply
   if f.err then
     reply = { STATUS.CORRUPT, f.err }
@@ -42,7 +46,7 @@ for i = 1, (#KEYS - 1) / 2 do
     -- Somebody else owned it meanwhile, or the server lost its last writes. The entry counts all the same: it must
     -- be claimed, not acked.
     reply = { STATUS.RELOAD }
-  elseif gate == 'p' or (gate == 'l' and has_entered ~= '1') then
+  elseif gate == 'p' or (gate == 'l' and not has_slot) then
     reply = { STATUS.HELD, queue, gate }
   else
     local inbox = {}

@@ -94,7 +94,9 @@ def _check_slots(scene: Scene, s: State, queue: str) -> None:
         run = s["run:" + rid]
         if run is None or run.status not in ("ready", "running"):
             raise Broken(f"{rid} is {run.status if run else 'gone'} and has a slot of queue {queue}")
-        if run.entry not in (entry, "G"):
+        # Who got another entry by a repair has its slot under the old one until it enters again.
+        is_mended = scene.faults.get("tail") and run.status == "ready"
+        if run.entry not in (entry, "G") and not is_mended:
             raise Broken(f"{rid} has a slot under {entry}, and its record names {run.entry}")
     for rid in scene.programs:
         run = s["run:" + rid]

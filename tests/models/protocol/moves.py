@@ -39,7 +39,7 @@ def _worker(scene: Scene, s: State, name: str) -> Iterator[Move]:
     yield from _reads(scene, s, name)
     yield from _own_pending(scene, s, name)
     if s["worker:" + name] is None:
-        yield f"{name} makes its stream anew", lambda n: n.update({"worker:" + name: ()}), False
+        yield f"{name} makes its stream anew", lambda n: _make_stream(scene, n, name), False
     seen = {g for g in s["known:" + name] if isinstance(g, str)}
     if seen != {gate[0] for gate in s["gates"]}:
         yield f"{name} looks at the gates", lambda n: _look(n, name), False
@@ -71,6 +71,12 @@ def _worker(scene: Scene, s: State, name: str) -> Iterator[Move]:
             yield f"{name} FORGETS the parked {rid}", lambda n, r=rid: _drop(n, name, r, "evict"), True
         if not resident.parked and has_left(s, "let go"):
             yield f"{name} LETS {rid} GO: no heartbeat", lambda n, r=rid: _drop(n, name, r, "let go"), True
+
+
+def _make_stream(scene: Scene, s: State, name: str) -> None:
+    s["worker:" + name] = ()
+    if scene.has("who had no stream looks for messages"):
+        Worker(scene, s, name).missed_nudges()
 
 
 def _look(s: State, name: str) -> None:

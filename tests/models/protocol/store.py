@@ -17,8 +17,11 @@ def _unread(s: State, rid: str, told: int) -> tuple[Message, ...]:
     return tuple(message for message in s["inbox:" + rid] if message.number > told)
 
 
-def _is_shut(scene: Scene, s: State, rid: str, entered: bool) -> str:
-    gate = gate_of(s, queue_of(scene, rid))
+def _is_shut(scene: Scene, s: State, rid: str, held: Held) -> str:
+    queue = queue_of(scene, rid)
+    gate, entered = gate_of(s, queue), held.entered
+    if scene.has("who has entered shows its slot"):
+        entered = entered and slot_of(s, queue, rid) == held.name
     if gate == "p":
         return "p" if scene.has("a claim looks at the pause") else ""
     return "l" if gate == "l" and not entered and scene.has("a claim asks for the slot") else ""
@@ -50,7 +53,7 @@ def claim_runs(scene: Scene, s: State, rid: str, worker: str, nonce: str, held: 
             return ("STALE",)
     elif run.status != "ready" and not (run.status == "running" and run.owner == worker and run.nonce == nonce):
         return ("STALE",)
-    if run.status == "ready" and (gate := _is_shut(scene, s, rid, held.entered)):
+    if run.status == "ready" and (gate := _is_shut(scene, s, rid, held)):
         return ("HELD", gate)
     is_repeat = run.status == "running" and run.nonce == nonce and run.owner == worker
     if is_repeat and scene.has("a claim is repeat-safe"):
@@ -90,7 +93,7 @@ def resume_runs(scene: Scene, s: State, rid: str, held: Held, epoch: int, nonce:
     is_seq = run.seq == seq or not scene.has("a resume names the last commit")
     if run.epoch != epoch or not is_nonce or not is_seq:
         return ("RELOAD",)
-    if run.status == "ready" and (gate := _is_shut(scene, s, rid, held.entered)):
+    if run.status == "ready" and (gate := _is_shut(scene, s, rid, held)):
         return ("HELD", gate)
     if run.status == "ready":
         _running(s, scene, rid)

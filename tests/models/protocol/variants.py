@@ -71,6 +71,14 @@ VARIANTS = (
         faults={"freeze": 1},
         workers=ONE,
     ),
+    _without(
+        "who had no stream looks for messages",
+        of="raced by an event",
+        calls=EVENT,
+        hung=frozenset({"P.s1"}),
+        faults={"closed alive": 1},
+        workers=ONE,
+    ),
     # Of cancels and walks.
     _without("a child of a cancelled run is born cancelled", of="leave", calls=CANCEL, hung=HUNG),
     _without("the cascade is durable work", of="leave", calls=CANCEL, hung=HUNG, faults={"caller dies": 1}),
@@ -102,6 +110,7 @@ VARIANTS = (
     _without("a claim looks at the pause", of="sleep", calls=((("pause", "q"), ("resume", "q")),)),
     _without("a refused entry goes back", of="sleep", calls=((("pause", "q"), ("resume", "q")),)),
     _without("a claim asks for the slot", of="two roots", calls=((("limit", "m", 1),),)),
+    _without("who has entered shows its slot", of="two roots", limits={"m": 1}, faults={"tail": 1}, workers=ONE),
     _without("a slot before a run", of="two roots", limits={"m": 1}),
     _without("leaving lets in", of="two roots", limits={"m": 1}),
     _without(

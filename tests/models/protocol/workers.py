@@ -365,6 +365,13 @@ class Worker:
         ):
             self.s["known:" + self.name] |= {("early", rid)}
 
+    def missed_nudges(self) -> None:
+        """Nobody could nudge while its stream was away: each run may have a message."""
+        claimed = {call.run for call in self.s["calls:" + self.name]}
+        for rid in self.scene.programs:
+            if self.resident(rid) is not None or rid in claimed:
+                self.nudged(rid)
+
     def advance(self, rid: str) -> None:
         """After anything was fed and with no call outstanding: commit, launch, park or end."""
         resident = self.resident(rid)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from durable_async.store.keys import queue_of
 from durable_async.store.status import Answer
 
 from .base import Above
@@ -80,7 +81,9 @@ class OwnerTransitions(Siblings):
         if run.entry != entry or run.status not in ("ready", "running"):
             return [Answer.STALE]
         gate = self.gate(run.lane)
-        if run.status == "ready" and (gate == "p" or (gate == "l" and not has_entered)):
+        if run.status == "ready" and (
+            gate == "p" or (gate == "l" and not (has_entered and self._has_slot(run, id, entry)))
+        ):
             return [Answer.HELD, run.lane, gate]
         answer = Answer.OK
         if not (run.status == "running" and (run.nonce, run.owner) == (nonce, owner)):
@@ -95,6 +98,9 @@ class OwnerTransitions(Siblings):
         names = (*CLAIM_FIELDS, *CHILD_FIELDS) if "/" in id else CLAIM_FIELDS
         record = {name: getattr(run, name) for name in names}
         return [answer, run.epoch, record, page_of(journal, 0, page), len(journal), page_of(inbox, 0, page)]
+
+    def _has_slot(self, run: Run, id: str, entry: str) -> bool:
+        return self.room(queue_of(run.lane)).slots.get(id, ("", ""))[0] == entry
 
     def resume_runs(
         self, page: int, copies: Sequence[tuple[str, str, str, str, str]], *, has_entered: bool
@@ -113,7 +119,9 @@ class OwnerTransitions(Siblings):
         if (str(run.epoch), run.nonce, str(run.seq)) != (epoch, nonce, seq):
             return [Answer.RELOAD]
         gate = self.gate(run.lane)
-        if run.status == "ready" and (gate == "p" or (gate == "l" and not has_entered)):
+        if run.status == "ready" and (
+            gate == "p" or (gate == "l" and not (has_entered and self._has_slot(run, id, entry)))
+        ):
             return [Answer.HELD, run.lane, gate]
         if run.status == "ready":
             run.status, run.nudged = "running", False

@@ -90,9 +90,10 @@ def _claim_runs(m: Reference, s: Slots) -> Any:
 
 
 def _resume_runs(m: Reference, s: Slots) -> Any:
-    ids = [key.partition(":")[2] for key in s.more_keys[::2]]
-    copies = [(id, *copy) for id, copy in zip(ids, _chunks(s.more_texts(), 4), strict=True)]
-    return m.resume_runs(s.number("page"), copies, has_entered=s.text("has_entered") == "1")
+    fences = list(_chunks(s.more_texts(), 4))
+    ids = [key.partition(":")[2] for key in s.more_keys[: 2 * len(fences) : 2]]
+    copies = [(id, *copy) for id, copy in zip(ids, fences, strict=True)]
+    return m.resume_runs(s.number("page"), copies, has_entered=s.text("has_entered") != "")
 
 
 def _commit_run(m: Reference, s: Slots) -> Any:

@@ -8,7 +8,8 @@ local function read_gates(gates_key)
     local queue = string.match(lane or '', '^[^:]*')
     if known[queue] == nil then
       local f = redis.pcall('HMGET', gates_key, 'p' .. queue, 'l' .. queue)
-      known[queue] = (f[1] and 'p') or (f[2] and 'l') or false
+      -- Damaged limits are none, as in lib/room: nobody would ever have a slot of them.
+      known[queue] = (f[1] and 'p') or (f[2] and string.match(f[2], '^%d+ %d+ %d+ %d+$') and 'l') or false
     end
     return known[queue]
   end
