@@ -26,8 +26,6 @@ READY = "ready"
 """What a worker process prints when it takes work."""
 _READY_SECONDS = 60.0
 _LEAVE_SECONDS = 20.0
-_SAMPLE = 500
-"""Of what the bell has counted, so many results are fetched afterwards."""
 
 
 class Started(NamedTuple):
@@ -46,6 +44,8 @@ class Peer(System):
 
     by_result: ClassVar[frozenset[str]] = frozenset()
     """Where `completion` is the bell: cases that are measured by the result nonetheless."""
+    checked: ClassVar[int] = 500
+    """Of what the bell has counted, so many results are fetched afterwards, one after the other."""
 
     def __init__(self, options: Options, bell: Bell) -> None:
         super().__init__(options, bell)
@@ -88,7 +88,7 @@ class Peer(System):
         finally:
             self.completion = usual  # type: ignore[misc]
         if self._unchecked:
-            for started in self._unchecked[-_SAMPLE:]:
+            for started in self._unchecked[-self.checked :]:
                 await self.result(started)
         return figures
 

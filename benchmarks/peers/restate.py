@@ -200,6 +200,10 @@ class Restate(Peer):
                 self.server.kill()
                 self.server.wait()
 
+    async def stop_worker(self) -> None:
+        """hypercorn waits for connections that its server never closes; what it holds is in the server's journal."""
+        await self.kill_worker()
+
     def worker_arguments(self) -> list[str]:
         if not hasattr(self, "port"):
             self.port = free_port()

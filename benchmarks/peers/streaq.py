@@ -34,6 +34,7 @@ class Streaq(RedisPeer):
     kind = "queue"
     packages = ("streaq", "coredis")
     completion = "bell"
+    checked = 50  # each takes 100 ms
     notes = "One worker process, tasks silent; done when the body rings; its own way to a result is `streaq-result`."
 
     async def connect(self) -> None:
