@@ -38,6 +38,7 @@ from durable_async.worker.consumer import READ_TIMEOUT_S, StreamReader, ensure_g
 from durable_async.worker.endings import Endings
 from durable_async.worker.gates import Gates
 from durable_async.worker.heartbeat import Heartbeat
+from durable_async.worker.lookback import Lookback
 from durable_async.worker.purger import Purger
 from durable_async.worker.reaper import Reaper
 from durable_async.worker.runner import Runner, RunnerSettings
@@ -172,6 +173,7 @@ class Worker:
         runner.intake.on_poison = self._settle
         runner.intake.on_paused = self.gates.shut
         self._reaper = Reaper(self.store, runner.intake, self.id, self.gates.lanes, settings.lease)
+        self._lookback = Lookback(self.store, runner.residents, runner.nudged)
         self._purger = Purger(self.store)
         self._sweeper = Sweeper(self.store, settings.lease, self._reaper.suspect)
         self._unblocker = Unblocker(
@@ -277,6 +279,7 @@ class Worker:
                 await self._sweeper.sweep()
                 if monotonic() - last_reconcile > lease / 2:
                     last_reconcile = monotonic()
+                    await self._lookback.look()
                     await self._reaper.reconcile(
                         [(self._keys.worker(self.id), "W"), *((self._keys.queue(q), "Q") for q in self.gates.lanes)]
                     )

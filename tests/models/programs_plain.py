@@ -52,13 +52,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.virtual_s = 0.0
+        self.virtual_s, self.horizon_s = 0.0, HORIZON_S
+        self.kept: list[asyncio.Task[Any]] = []
         select = self._selector.select  # type: ignore[attr-defined]  # there is no other way in
 
         def skip(timeout: float | None = None) -> Any:
             assert timeout is not None, "the program waits for nothing that could come"
             self.virtual_s += max(timeout, 0.0)
-            if self.virtual_s >= HORIZON_S:
+            if self.virtual_s >= self.horizon_s:
+                self.horizon_s += HORIZON_S  # for what is left to be cancelled
                 raise NeverEndsError("the program waits for what never comes")
             return select(0)
 
@@ -66,6 +68,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.virtual_s
+
+    def create_task(self, coro: Any, **how: Any) -> asyncio.Task[Any]:
+        # A task that waits for an event that nobody has would be garbage, and its clean-up never be done.
+        task: asyncio.Task[Any] = super().create_task(coro, **how)
+        self.kept.append(task)
+        return task
 
 
 @dataclass
@@ -311,6 +319,14 @@ class Expected:
     """How often each sure step returned."""
 
 
+async def _cut() -> None:
+    """Cancels whatever is left until nothing is: a coroutine that became garbage would be reported."""
+    while left := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=1.0)
+
+
 def run_plain(program: Program) -> Expected:
     """The right result.
 
@@ -341,7 +357,12 @@ def run_plain(program: Program) -> Expected:
         warnings.simplefilter("ignore")
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                return runner.run(main())
+                try:
+                    return runner.run(main())
+                except NeverEndsError:
+                    runner.run(_cut())
+                    raise
         finally:
+            loop.kept.clear()
             _kept.clear()
             gc.collect()

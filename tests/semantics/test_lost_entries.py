@@ -158,6 +158,42 @@ async def test_o21_what_came_while_a_living_worker_had_no_stream_is_looked_for(w
         assert await world.result(handle) == ["beside", 1]
 
 
+async def test_o21_a_message_for_a_run_whose_claim_the_server_has_lost_is_heard_beside_a_step(world: World) -> None:
+    """Its record is ready again, under an entry that this worker holds: nobody is woken or nudged."""
+    handle = await world.durable.start(flows.waits_beside_a_step, given(world), id="p")
+    keys = world.keys
+    kept = [keys.run("p"), keys.journal("p"), keys.inbox("p"), keys.queue("default")]
+    disk = {key: world.raw.dump(key) for key in kept}
+    async with world.worker(lease=LEASE_S):
+        await world.until(lambda: {"before", "beside begins"} <= set(world.ledger.lines()), "both have begun")
+        with world.raw.pipeline() as pipe:
+            for key, was in disk.items():
+                pipe.delete(key)
+                if was is not None:
+                    pipe.restore(key, 0, was)
+            pipe.execute()
+        await world.durable.send_event("p", "go", 1)
+        await world.until(lambda: "went on" in world.ledger.lines(), "the body has gone on beside the step")
+        world.ledger.note("release beside")
+        assert await world.result(handle) == ["beside", 1]
+
+
+async def test_o21_a_lost_nudge_is_made_up_for_beside_a_step(world: World) -> None:
+    """It was acked before the server lost what followed from it, or the stream was gone that it was meant for."""
+    async with world.worker(lease=LEASE_S) as worker:
+        handle = await world.durable.start(flows.waits_beside_a_step, given(world), id="p")
+        await world.until(lambda: {"before", "beside begins"} <= set(world.ledger.lines()), "both have begun")
+        (resident,) = worker.runner.residents
+        await world.until(lambda: not resident.is_out and len(resident.tasks) == 1, "the quick one is recorded")
+        # As if it had been nudged: nobody nudges twice, until a commit has said that the first was heard.
+        world.raw.hset(world.keys.run("p"), "nudged", "1")
+        await world.durable.send_event("p", "go", 1)
+        await world.until(lambda: "went on" in world.ledger.lines(), "the body has gone on beside the step")
+        world.ledger.note("release beside")
+        assert await world.result(handle) == ["beside", 1]
+        assert world.ledger.lines().count("before") == 1
+
+
 async def test_i5_a_step_starts_once_the_commit_before_it_was_acknowledged(world: World) -> None:
     """Else it could work with an outcome that never is recorded."""
     async with world.worker() as worker:

@@ -67,6 +67,8 @@ def _worker(scene: Scene, s: State, name: str) -> Iterator[Move]:
                 lambda n, r=rid, t=timer: n.update(passed=n["passed"] | {(r, t)}),
                 False,
             )
+        if worker.is_in_doubt(rid, resident):
+            yield f"{name} looks back at {rid}", lambda n, r=rid: Worker(scene, n, name).nudged(r), False
         if resident.parked and has_left(s, "evict"):
             yield f"{name} FORGETS the parked {rid}", lambda n, r=rid: _drop(n, name, r, "evict"), True
         if not resident.parked and has_left(s, "let go"):

@@ -51,6 +51,12 @@ def callers(scene: Scene, s: State) -> Iterator[Move]:
     """Clients and operators, each with a list of calls to make one after the other."""
     for number, calls in enumerate(scene.calls):
         at, read = s[f"op:{number}"]
+        if scene.faults.get("tail") and at == len(calls) and (gone := _lost_event(scene, s, number)) is not None:
+            yield (
+                f"caller: sends again what was lost, {calls[gone][2]}",
+                lambda n, i=number, g=gone: n.update({f"op:{i}": (g, None)}),
+                False,
+            )
         if at == len(calls) or not _is_time(s, calls[at]):
             continue
         call = calls[at]
@@ -77,6 +83,16 @@ def callers(scene: Scene, s: State) -> Iterator[Move]:
                 lambda n, one=one: _late_caller(scene, n, one),
                 False,
             )
+
+
+def _lost_event(scene: Scene, s: State, number: int) -> int | None:
+    """Which event of this caller the server has lost that had accepted it: whoever needs it sends it again."""
+    for at, call in enumerate(scene.calls[number]):
+        if call[0] == "event" and (call[1], f"{number}.{at}") not in s["events"]:
+            run = s["run:" + call[1]]
+            if run is not None and not is_over(run):
+                return at
+    return None
 
 
 def _is_time(s: State, call: tuple[Any, ...]) -> bool:

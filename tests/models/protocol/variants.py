@@ -79,6 +79,14 @@ VARIANTS = (
         faults={"closed alive": 1},
         workers=ONE,
     ),
+    _without(
+        "who is long in a step looks back",
+        of="raced by an event",
+        calls=EVENT,
+        hung=frozenset({"P.s1"}),
+        faults={"tail": 1},
+        workers=ONE,
+    ),
     # Of cancels and walks.
     _without("a child of a cancelled run is born cancelled", of="leave", calls=CANCEL, hung=HUNG),
     _without("the cascade is durable work", of="leave", calls=CANCEL, hung=HUNG, faults={"caller dies": 1}),

@@ -372,6 +372,18 @@ class Worker:
             if self.resident(rid) is not None or rid in claimed:
                 self.nudged(rid)
 
+    def is_in_doubt(self, rid: str, resident: Resident) -> bool:
+        """Whether a look at the record of a run in a step shows another one, or a message that was not told."""
+        if not self.scene.faults.get("tail") or not self.scene.has("who is long in a step looks back"):
+            return False  # as the sweeper: whatever else happens must be right without it
+        if resident.parked or resident.out is not None:
+            return False
+        run = self.s["run:" + rid]
+        if run is None or run.status != "running":
+            return True
+        left = resident.epoch, resident.nonce, resident.seq
+        return (run.epoch, run.nonce, run.seq) != left or run.mail > max(run.taken, resident.fed)
+
     def advance(self, rid: str) -> None:
         """After anything was fed and with no call outstanding: commit, launch, park or end."""
         resident = self.resident(rid)
