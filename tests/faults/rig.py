@@ -58,6 +58,10 @@ class Plan:
     at: int = 0
     """The number of the call, from 1; 0 for none."""
     strike: str = ""
+    name: str = ""
+    """Only calls of this name have numbers; all have, if it is empty."""
+    what: str = ""
+    """The struck call."""
     names: list[str] = field(default_factory=list)
     """The calls counted so far."""
     struck: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,14 +73,13 @@ class Plan:
         """Whether a crash has happened."""
         return self.died.is_set()
 
-    @property
-    def what(self) -> str:
-        """The struck call."""
-        return self.names[self.at - 1] if self.struck.is_set() else ""
-
     def _is_due(self, name: str) -> bool:
         self.names.append(name)
-        return len(self.names) == self.at
+        numbered = self.names.count(self.name) if self.name else len(self.names)
+        is_due = numbered == self.at and name == (self.name or name)
+        if is_due:
+            self.what = name
+        return is_due
 
     def counts(self, name: str, args: Any) -> bool:
         """Whether a call counts when it leaves."""

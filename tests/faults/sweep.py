@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import redis
 from semantics.leaks import LOOK, Look, parse_look
@@ -18,6 +18,7 @@ from semantics.leaks import LOOK, Look, parse_look
 from durable_async import Codec, Durable
 from durable_async.server.ephemeral import EphemeralServer
 from durable_async.store.keys import Keys
+from durable_async.store.scripts import BY_SHA
 
 from . import flows
 from .book import Book
@@ -25,9 +26,13 @@ from .invariants import check_invariants
 from .rig import LEASE_S, Plan, StruckWorker, stalls
 
 AT_ONCE = 16
-PATIENCE_S = 25.0
+TURNS = 1_250
+REST_S = 0.02
+"""How often a wait looks, and the shortest pause between two looks: in seconds a wait is as patient as the machine is
+slow, since whom it waits for works on the same loop and the same server."""
 
 Scenario = Callable[["Case", Durable, str], Awaitable[None]]
+Call = TypeVar("Call")
 
 
 @dataclass
@@ -56,13 +61,17 @@ class Case:
         assert not look.broken(), look.broken()
         return look
 
-    async def until(self, predicate: Callable[[], Any], what: str) -> None:
-        give_up_at = monotonic() + PATIENCE_S
-        while not predicate():
-            if monotonic() > give_up_at:
-                left = "\n".join(self._left())
-                raise AssertionError(f"{self.plan.strike} at {self.plan.at} ({self.plan.what}), never {what}:\n{left}")
-            await asyncio.sleep(0.02)
+    async def until(self, predicate: Callable[[], Any], what: str, *, turns: int = TURNS) -> None:
+        """Polls, blocking, `turns` times at most."""
+        for _ in range(turns):
+            began = monotonic()
+            if predicate():
+                return
+            self.raw.ping()
+            # All the cases that look at once take half of the loop's time at most: the other half is their workers'.
+            await asyncio.sleep(max(REST_S, AT_ONCE * (monotonic() - began)))
+        left = "\n".join(self._left())
+        raise AssertionError(f"{self.plan.strike} at {self.plan.at} ({self.plan.what}), never {what}:\n{left}")
 
     def durable(self) -> Durable:
         return Durable(self.server.url, workflows=[self.flows], namespace=self.namespace, codec=self.codec)
@@ -90,8 +99,13 @@ class Case:
         assert not found, f"{self.plan.strike} at {self.plan.at} ({self.plan.what}):\n" + "\n".join(found)
 
     async def _all(self, scenario: Scenario, durable: Durable) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            await scenario(self, durable, self.book.path)
+        doing = asyncio.create_task(scenario(self, durable, self.book.path))
+        try:
+            # Its own waits give up sooner; what it asks a client for has no end of its own.
+            await self.until(doing.done, "came to its end", turns=4 * TURNS)
+        finally:
+            doing.cancel()
+        await doing
         await self.nothing_left()
 
     async def nothing_left(self) -> None:
@@ -104,7 +118,11 @@ class Case:
 
 @dataclass
 class EveryCall:
-    """Strikes each call of a worker in turn: the fixture `every_call`."""
+    """Strikes each call of a worker in turn: the fixture `every_call`.
+
+    Calls are numbered by name. In which order those of different names leave depends on how fast the machine is; that
+    there is a first `commit_run` does not.
+    """
 
     server: EphemeralServer
     raw: redis.Redis
@@ -121,18 +139,23 @@ class EveryCall:
         """Runs the scenario once for each call. The calls named by `struck` must have been among them."""
         cases: list[Case] = []
 
-        async def one(at: int) -> Case:
-            book, plan = Book(self.folder / f"ledger{at}"), Plan(at, strike if at else "")
-            case = kind(self.server, self.raw, f"{self.namespace}-{at}", book, plan)
+        async def one(call: tuple[str, int]) -> Case:
+            name, at = call
+            book, plan = Book(self.folder / f"ledger{name}{at}"), Plan(at, strike, name)
+            case = kind(self.server, self.raw, f"{self.namespace}-{name}{at}", book, plan)
             await case.prepare()
             await case.run(scenario)
             case.check()
             cases.append(case)
             return case
 
+        # A script that the server does not have yet is sent once more, and not by its name.
+        for script in BY_SHA.values():
+            self.raw.script_load(script.body)
         # What is not struck says how many calls there are; a few more, since batches differ.
-        total = len((await one(0)).plan.names)
-        await work_off(list(range(1, total + 4)), one)
+        counts = Counter((await one(("", 0))).plan.names)
+        counts.update(struck)
+        await work_off([(name, at) for name, count in counts.items() for at in range(1, count + 1)], one)
         hits = hits_of(cases)
         for name in struck:
             assert hits[name], f"{name} was never struck: {hits}"
@@ -144,8 +167,8 @@ def hits_of(cases: Sequence[Case]) -> Counter[str]:
     return Counter(case.plan.what for case in cases if case.plan.struck.is_set())
 
 
-async def work_off(todo: list[int], one: Callable[[int], Awaitable[Any]]) -> None:
-    """One for each number, some at once."""
+async def work_off(todo: list[Call], one: Callable[[Call], Awaitable[Any]]) -> None:
+    """One for each of them, some at once."""
 
     async def some() -> None:
         with contextlib.suppress(IndexError):

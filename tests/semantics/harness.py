@@ -255,8 +255,12 @@ class World:
         drain_timeout: float = DRAIN_S,
         die_at: int = 0,
         die_after_reply: bool = False,
+        limits: dict[str, Any] | None = None,
     ) -> Process:
-        """A worker process, in every mode: for tests that kill it. What is left of it ends with the test."""
+        """A worker process, in every mode: for tests that kill it. What is left of it ends with the test.
+
+        `limits` are its own instead of the world's.
+        """
         self._queues.update(queues)
         flows = self._known = self.flows if flows is None else flows
         pid = self._nursery().spawn(
@@ -264,7 +268,7 @@ class World:
             namespace=self.namespace,
             flows=[module.__name__ for module in flows],
             options={**self._options(tuple(queues), concurrency, lease), "drain_timeout": drain_timeout},
-            limits=self.limits,
+            limits=self.limits if limits is None else limits,
             die_at=die_at,
             die_after_reply=die_after_reply,
         )

@@ -97,12 +97,12 @@ async def test_o05_parent_of_a_running_child_that_is_cancelled_is_told(world: Wo
 
 
 async def test_o05_parent_of_a_crash_looping_child_is_told(world: World) -> None:
-    world.limits = {"crash_loop": 2}
     async with world.workers():
         handle = await world.durable.start(flows.calls_poison, {"ledger": world.ledger.path}, id="p")
 
         async def victim_died() -> bool:
-            process = world.process(["poison"], lease=0.4)
+            # Theirs alone: in a crowd two of the others may well die over the parent before it has called its child.
+            process = world.process(["poison"], lease=0.4, limits={"crash_loop": 2})
             await world.until(lambda: not process.is_alive or ended(), "poison kills its worker, or is ended")
             return ended()
 
@@ -112,7 +112,8 @@ async def test_o05_parent_of_a_crash_looping_child_is_told(world: World) -> None
         await world.until(victim_died, "the child is a CrashLoop")
         got = await world.result(handle)
     assert got == {"failed": "CrashLoop"}
-    assert world.ledger.counts()["poison"] == 2
+    # One whose heartbeat comes too late lets its claim go before the step has begun: it counts.
+    assert 1 <= world.ledger.counts()["poison"] <= 2
     with pytest.raises(CrashLoop):
         await world.durable.run("p/kid").result(timeout=5)
 

@@ -108,7 +108,6 @@ async def test_o14_parent_that_ends_by_itself(world: World, how: str) -> None:
 
 async def test_o14_parent_that_kills_its_workers(world: World) -> None:
     """It does not end by itself, but it fails: those go on that were started to outlive it."""
-    world.limits = {"crash_loop": 2}
     policies = {"left": "leave", "closed": "cancel"}
     async with world.workers():
         given = {"policies": policies, "how": "kills"}
@@ -116,7 +115,8 @@ async def test_o14_parent_that_kills_its_workers(world: World) -> None:
         await world.durable.send_event("p", "end")
 
         async def has_failed() -> bool:
-            victim = world.process(["poison"], lease=0.4)
+            # Theirs alone: in a crowd two of the others may well die over one of the children.
+            victim = world.process(["poison"], lease=0.4, limits={"crash_loop": 2})
             await world.until(lambda: not victim.is_alive or ended(), "it kills its worker, or is ended")
             return ended()
 
