@@ -52,5 +52,6 @@ class Book:
             text = Path(self.path).read_text()
         except FileNotFoundError:
             return []
-        found = [json.loads(line) for line in text.splitlines()]
+        # The last one may be under way: a reader can see half of another process's write.
+        found = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return [line for line in found if not kinds or line["kind"] in kinds]

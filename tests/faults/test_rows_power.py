@@ -239,7 +239,8 @@ async def test_d12_everything_is_flushed(trees: int, row: Row) -> None:
                 fleet.hit("FLUSHALL")
                 raw.flushall()
 
-        client = await lossy(fleet, flush, lambda: fleet.random.uniform(1, 2.5), trees)
+        # The first comes while the trees are under way, however fast the machine is.
+        client = await lossy(fleet, flush, lambda: fleet.random.uniform(0.2, 0.8), trees)
         said = log.read_bytes()[before:].decode(errors="replace").splitlines()
     assert "had vanished and was made anew" in "\n".join(said)
     assert len(said) <= LINES_PER_LOSS * 3 * (fleet.faults + 1), "\n".join(said[:200])

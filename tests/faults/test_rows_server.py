@@ -103,6 +103,7 @@ async def test_d33_the_clock_of_the_server_is_set(row: Row) -> None:
 
         def set_to(offset_s: int) -> None:
             clock.set_to(offset_s)
+            book.write("clock", offset_s=offset_s)
             fleet.hit(f"clock {offset_s}", cuts_steps=False)
 
         async with fleet.client() as durable, fleet.serving():
