@@ -13,7 +13,7 @@ from durable_async import Handle, Status
 from durable_async.shapes import HistoryEvent
 
 from . import flows_in_flight as flows
-from .harness import MODE, World
+from .harness import IS_CROWD, MODE, World
 
 FLOWS = [flows]
 SOON = timedelta(milliseconds=250)
@@ -64,7 +64,9 @@ async def test_o21_timeout_around_the_step(world: World) -> None:
     async with world.workers():
         handle = await start(world, flows.beside_a_timeout)
         assert await world.result(handle) == ["went on"]
-        await world.until(lambda: "step cancelled" in world.ledger.lines(), "the step is cancelled")
+        # A worker that was killed over the step cancels nothing any more.
+        if not IS_CROWD:
+            await world.until(lambda: "step cancelled" in world.ledger.lines(), "the step is cancelled")
     history = await world.durable.history("p")
     started = (await handle.info()).started_at
     assert started is not None
