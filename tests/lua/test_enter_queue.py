@@ -326,6 +326,11 @@ async def test_a_copy_in_memory_is_resumed_once_it_has_entered(world: World) -> 
     assert resume(entered="q") == [Answer.HELD, b"q", b"l"], "it says so, and has no slot"
     assert world.snapshot() == before
     assert enter(world, "w", entry) == [Answer.OK]
+    granted = slots(world)["w"]
+    for slot in ("Q0-1\n", entry + "1\n", "\n" + entry):
+        world.server.hset(world.keys.room("q")[4], "w", slot)
+        assert resume(entered="q") == [Answer.HELD, b"q", b"l"], "the slot is another entry's"
+    world.server.hset(world.keys.room("q")[4], "w", granted)
     assert resume(entered="q")[0] == Answer.OK
 
 

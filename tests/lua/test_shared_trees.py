@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
 
 from durable_async.store.commands import Commit
 from durable_async.store.keys import above
@@ -186,6 +187,18 @@ async def test_a_run_that_is_taken_up_again_is_the_holder_for_those_below_it(wor
     assert await expire(world, "p", cursor=1)
     world.server.delete(world.keys.shared("p"))
     assert [await whole(world, id) for id in ("p/c", "p/c/d", "p/c/d/e")] == [b"S" + INPUT] * 3
+
+
+async def test_a_run_whose_hash_is_damaged_is_not_taken_up_again(world: World) -> None:
+    """It could not share anything with those below it, and that is said before anything is written."""
+    root, _, _ = await tree(world)
+    root.commit("failed", payload=b"x")
+    world.server.delete(world.keys.shared("p"))
+    world.server.set(world.keys.shared("p"), "damaged")
+    before = world.snapshot()
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        await world.store.retry_run("p", 0)
+    assert world.snapshot() == before
 
 
 async def test_copies_of_many_large_inputs_are_another_chunks(world: World) -> None:
