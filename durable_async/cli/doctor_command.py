@@ -36,6 +36,7 @@ def doctor_(may_fix: bool, url: str | None, namespace: str | None, as_json: bool
 def _show(report: Report) -> None:
     lines = [f"server: {report.server}", f"disk: {report.disk}"]
     lines += [f"warning: {text}" for text in report.warnings]
+    lines += [f"note: {text}" for text in report.notes]
     for each in report.damage:
         end = "mended" if each.mended else "--fix mends it" if each.curable else "only a person can mend that"
         lines.append(f"damage: run {each.id} {each.what} ({each.kind}): {end}")

@@ -39,6 +39,8 @@ class Report:
     disk: str
     """A sentence: what a power cut may cost."""
     warnings: list[str]
+    notes: list[str]
+    """Sentences: what a person should know beforehand."""
     runs: int = 0
     """How many were looked at."""
     damage: list[Damage] = field(default_factory=list)
@@ -70,7 +72,7 @@ async def examine(store: Store, *, may_fix: bool) -> Report:
     version = ".".join(map(str, info.version))
     # The first warning repeats the sentence about the disk.
     warnings = [text for text in info.warnings if not text.startswith(info.persistence)]
-    report = Report(f"{info.name.capitalize()} {version}", info.persistence, warnings)
+    report = Report(f"{info.name.capitalize()} {version}", info.persistence, warnings, list(info.notes))
     examination = _Examination(store, report, may_fix)
     await examination.runs_of_the_index()
     await examination.those_that_are_named()

@@ -184,7 +184,14 @@ class Supervisor:
             if self._bell.asked:
                 return ASKED
             condition = greet(socket) if os.path.exists(socket) else ""
-            if condition == ALIVE and self._is_whole(socket):
+            try:
+                is_whole = condition == ALIVE and self._is_whole(socket)
+            except Refused as error:
+                # Nobody has written to it yet: the next one cuts off what is left of the half, if this one has not.
+                say(f"the server's file was torn, and it could write no new one: it is started again. {error}")
+                self._end_server(harshly=True)
+                return CRASHED
+            if is_whole:
                 self._answered = True
                 self._write(states.READY, pid=self._pid)
                 return None
@@ -200,6 +207,9 @@ class Supervisor:
 
         Redis up to 8.2 keeps half a transaction at the end of a file that it cuts back, and executes it at its next
         start, with what was written behind it.
+
+        Raises:
+            Refused: if it cannot write a new one. Nobody may use it then.
         """
         try:
             with Probe(socket, timeout=1.0) as probe:
@@ -207,13 +217,16 @@ class Supervisor:
                     if not said_since(self._home.log_path, self._torn_at, TORN):
                         return True
                     say("the server's file was torn: it writes a new one")
-                    probe.ask("BGREWRITEAOF")
+                    ask_for_new_file(probe)
                     self._torn_at = -1
                 found = info(probe, "persistence")
-        except (OSError, Refused) as error:
-            say(f"the server's file was torn, and there is no new one: {error}")
-            return True
-        return found.get("aof_rewrite_in_progress") == found.get("aof_rewrite_scheduled") == "0"
+        except OSError:
+            return False  # it is slow, or has ended: whoever called will see, and ask again
+        if not found.get("aof_rewrite_in_progress") == found.get("aof_rewrite_scheduled") == "0":
+            return False
+        if found.get("aof_last_bgrewrite_status") != "ok":
+            raise Refused(self._last_lines())
+        return True
 
     def _never_answered(self) -> str:
         self._end_server(harshly=True)
@@ -291,6 +304,15 @@ class Supervisor:
     def _last_lines(self) -> str:
         lines = tail(self._home.log_path, start=self._log_start)
         return f"The last lines of its log: {lines}" if lines else "It said nothing."
+
+
+def ask_for_new_file(probe: Probe) -> None:
+    """Has the server write a new file, also if it was asked before and the reply was late."""
+    try:
+        probe.ask("BGREWRITEAOF")
+    except Refused as error:
+        if "in progress" not in str(error):
+            raise
 
 
 def said_since(path: str, start: int, words: bytes) -> bool:

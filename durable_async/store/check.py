@@ -20,6 +20,21 @@ DurabilityCheck = Literal["warn", "require", "off"]
 MIN_REDIS: Final = (7, 0)
 MIN_VALKEY: Final = (7, 2)
 _POLL_S: Final = 0.25
+WHOLE_SINCE: Final = (9, 1, 2)
+"""The Valkey that cuts a torn file back to the last whole transaction, not just command, and any later one."""
+FAILED_WRITES: Final = {
+    "aof_last_write_status": "The last write to the append-only file failed: until one succeeds the server refuses "
+    "writes. Its log says why; most often the disk is full.",
+    "aof_last_bgrewrite_status": "The last rewrite of the append-only file failed: the file grows, and a torn end "
+    "stays in it. The server's log says why; most often there is no room on the disk or in memory for a second file.",
+    "rdb_last_bgsave_status": "The last snapshot failed: the server may refuse writes until one succeeds "
+    "(stop-writes-on-bgsave-error). Its log says why; most often the disk is full.",
+}
+"""What INFO's answer "err" means."""
+HALF_TRANSACTIONS: Final = (
+    "If the power fails, this server may start with half a transaction at the end of its append-only file, and execute "
+    "that at the start after. Set aof-load-truncated no, or run redis-check-aof --fix before it starts again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +47,8 @@ class ServerInfo:
     """A sentence: what a power cut may cost."""
     warnings: tuple[str, ...] = ()
     """Sentences for the log of whoever starts up."""
+    notes: tuple[str, ...] = ()
+    """Sentences for whoever asks how the store is."""
 
 
 async def check_server(
@@ -75,7 +92,10 @@ async def check_server(
         raise ConfigurationError(f"durability is required, but {sentence[0].lower()}{sentence[1:]} Set appendonly yes.")
     if not is_kept and durability_check == "warn":
         warnings.append(f"{sentence} Set appendonly yes.")
-    return ServerInfo(name, version, sentence, tuple(warnings))
+    if durability_check != "off":
+        warnings += [text for key, text in FAILED_WRITES.items() if info.get(key) == "err"]
+    notes = (HALF_TRANSACTIONS,) if _may_keep_halves(name, version, config) else ()
+    return ServerInfo(name, version, sentence, tuple(warnings), notes)
 
 
 async def _ready_info(transport: Transport, wait_s: float) -> dict[str, str]:
@@ -114,7 +134,9 @@ def _parsed(reply: object) -> dict[str, str]:
 async def _config(transport: Transport) -> dict[str, str]:
     """The settings that matter; empty where CONFIG is forbidden or renamed."""
     try:
-        reply = await transport.call("CONFIG", "GET", "maxmemory-policy", "appendonly", "appendfsync", "save")
+        reply = await transport.call(
+            "CONFIG", "GET", "maxmemory-policy", "appendonly", "appendfsync", "save", "aof-load-truncated"
+        )
     except ServerError:
         return {}
     if not isinstance(reply, list):
@@ -147,6 +169,12 @@ def _check_role(info: dict[str, str]) -> None:
         )
     if info.get("role") == "slave":
         raise IncompatibleServer("the server is a replica: connect to its primary")
+
+
+def _may_keep_halves(name: str, version: tuple[int, ...], config: dict[str, str]) -> bool:
+    """Whether a torn file would be cut back to the last whole command; see docs/operating.md. False if it is hidden."""
+    is_risky = config.get("appendonly") == config.get("aof-load-truncated") == "yes"
+    return is_risky and (name == "redis" or version < WHOLE_SINCE)
 
 
 def _persistence(info: dict[str, str], config: dict[str, str]) -> tuple[str, bool]:

@@ -8,11 +8,12 @@ import pytest
 import redis
 from semantics.restricted import IS_RESTRICTED
 
+from durable_async.server.binary import find_binary
 from durable_async.server.ephemeral import ephemeral_server
 from durable_async.store.keys import Keys
 from durable_async.store.structure import DAMAGE
 
-from ._support import Project
+from ._support import Project, wait_until
 
 
 @pytest.fixture
@@ -103,7 +104,19 @@ def test_a_power_cut_in_plain_words(project: Project) -> None:
         assert (done.code, done.err) == (0, "")
         assert "disk: A power cut may lose up to about 1 s of acknowledged writes.\n" in done.out
         assert "warning" not in done.out
+        assert ("note: If the power fails" in done.out) is ("valkey" not in find_binary().name)
     with ephemeral_server(extra_config={"maxmemory": "1gb", "maxmemory-policy": "allkeys-lru"}) as server:
         refused = project.run("doctor", "--url", server.url)
         assert refused.code == 2 and "set maxmemory-policy noeviction" in refused.err
     assert project.run("doctor", "--url", server.url).code == 3
+
+
+def test_a_server_that_cannot_write(project: Project) -> None:
+    with ephemeral_server(appendonly=True, fsync="everysec") as server, redis.Redis.from_url(server.url) as raw:
+        # No file can take the place of a directory.
+        (server.directory / "appendonlydir" / "appendonly.aof.2.base.rdb" / "in the way").mkdir(parents=True)
+        raw.bgrewriteaof()
+        wait_until(lambda: raw.info("persistence")["aof_last_bgrewrite_status"] == "err", "it has failed")  # type: ignore[index]
+        done = project.run("doctor", "--url", server.url)
+        assert done.code == 0, "the store is as it must be"
+        assert "warning: The last rewrite of the append-only file failed: " in done.out

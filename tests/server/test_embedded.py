@@ -288,8 +288,14 @@ def test_a_torn_log_loads(embedded: Embedded, data_dir: Path, binary: str) -> No
     assert ask(found.socket, "EXISTS", "torn") == "0"
 
 
-def test_a_script_that_was_torn_is_not_done_by_half_later(embedded: Embedded, data_dir: Path, binary: str) -> None:
-    """Redis up to 8.2 leaves the half of it in its file; the start after would do that, with what came behind it."""
+@pytest.mark.parametrize("can_rewrite", [True, False], ids=["rewritten", "no-rewrite"])
+def test_a_script_that_was_torn_is_not_done_by_half_later(
+    embedded: Embedded, data_dir: Path, binary: str, can_rewrite: bool
+) -> None:
+    """Redis up to 8.2 leaves the half of it in its file; the start after would do that, with what came behind it.
+
+    A server that can write no new file is not used before its file is whole: the start after it cuts the half off.
+    """
     script = (
         "for i = 1, 5 do redis.call('RPUSH', 'list', i) end redis.call('INCR', 'times') return redis.status_reply('OK')"
     )
@@ -302,11 +308,16 @@ def test_a_script_that_was_torn_is_not_done_by_half_later(embedded: Embedded, da
     size = log.stat().st_size
     server.stop()
     os.truncate(log, (first + size) // 2)
+    if not can_rewrite:
+        # No file can take the place of a directory.
+        (log.parent / "appendonly.aof.2.base.rdb" / "in the way").mkdir(parents=True)
     for times in (1, 2):
         found = server.ensure()
         assert (ask(found.socket, "LLEN", "list"), ask(found.socket, "GET", "times")) == (str(5 * times), str(times))
         ask(found.socket, "EVAL", script, "0")
         server.stop()
+    said = (data_dir / "server.log").read_text()
+    assert ("it could write no new one: it is started again" in said) is not can_rewrite
 
 
 def test_a_removed_directory_ends_its_server(embedded: Embedded, data_dir: Path) -> None:

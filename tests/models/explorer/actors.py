@@ -230,7 +230,7 @@ class Current:
 
 
 async def _no_check(transport: Any) -> Any:
-    return SimpleNamespace(warnings=(), name="sim", version=(7, 0, 0), persistence="")
+    return SimpleNamespace(warnings=(), name="sim", version=(7, 0, 0), persistence="", notes=())
 
 
 def _token(size: int = 16) -> str:

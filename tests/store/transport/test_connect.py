@@ -263,6 +263,40 @@ async def test_persistence_in_plain_words(server: Any, check: Any) -> None:
                 await check(durability_check="require")
 
 
+async def test_what_could_not_be_written_in_plain_words(server: Any, check: Any) -> None:
+    # No file can take the place of a directory.
+    (Path(server.folder) / "dump.rdb").mkdir()
+    server.admin("BGSAVE")
+    async with asyncio.timeout(20):
+        while b"rdb_last_bgsave_status:err" not in server.admin("INFO", "persistence"):
+            await asyncio.sleep(0.01)
+    found = await check()
+    assert any(text.startswith("The last snapshot failed") for text in found.warnings), found
+    assert (await check(durability_check="off")).warnings == ()
+    states = {"aof_last_write_status": "append-only file failed", "aof_last_bgrewrite_status": "rewrite of the append"}
+    for name, said in states.items():
+        for state in ("ok", "err"):
+            info = f"redis_version:7.2.0\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n{name}:{state}"
+            told = (await check_server(Claims(info))).warnings  # type: ignore[arg-type]
+            assert [said in text for text in told] == [True] * (state == "err")
+
+
+@pytest.mark.parametrize(
+    ("version", "settings", "is_told"),
+    [
+        ("redis_version:8.2.3", "yes", True),
+        ("redis_version:8.2.3", "no", False),
+        ("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.1", "yes", True),
+        ("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2", "yes", False),
+    ],
+)
+async def test_half_a_transaction_is_told_of(version: str, settings: str, is_told: bool) -> None:
+    config = [b"appendonly", b"yes", b"appendfsync", b"always", b"aof-load-truncated", settings.encode()]
+    found = await check_server(Claims(f"{version}\r\nmaxmemory_policy:noeviction", config))  # type: ignore[arg-type]
+    assert ["aof-load-truncated no" in text for text in found.notes] == [True] * is_told
+    assert found.warnings == (), "workers do not repeat it at each start"
+
+
 async def test_eviction(server: Any, check: Any) -> None:
     server.admin("CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
     with pytest.raises(IncompatibleServer, match="volatile-ttl"):
