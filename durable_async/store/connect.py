@@ -32,6 +32,14 @@ from durable_async.errors import ConfigurationError, StoreUnavailable
 from durable_async.store.check import ServerInfo, check_server
 from durable_async.store.url import StoreUrl, mask_url, parse_url
 
+try:
+    from redis.driver_info import DriverInfo
+except ImportError:  # an older redis-py knows its version
+    _DRIVER: dict[str, Any] = {}
+else:
+    # Left to itself, redis-py reads its version from the disk for every connection, which takes milliseconds.
+    _DRIVER = {"driver_info": DriverInfo(lib_version=redis.__version__)}
+
 __all__ = ["ConnectionSpec", "ServerInfo", "StoreUrl", "check_server", "mask_url", "parse_url"]
 
 # redis-py does not annotate these.
@@ -161,6 +169,7 @@ class ConnectionSpec:
             "retry": SyncRetry(NoBackoff(), 0) if is_sync else Retry(NoBackoff(), 0),
             "retry_on_error": [],
             "protocol": PROTOCOL,
+            **_DRIVER,
         }
 
     def _sentinel_arguments(self, *, is_sync: bool) -> dict[str, Any]:
