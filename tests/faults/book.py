@@ -18,11 +18,15 @@ from typing import Any
 
 
 def write(path: str, kind: str, **fields: Any) -> None:
-    """Appends a line, in one write: lines of several processes do not mix."""
-    line = json.dumps({"kind": kind, "t": clock(), **fields}) + "\n"
+    """Appends a line."""
+    append(path, {"kind": kind, "t": clock(), **fields})
+
+
+def append(path: str, line: dict[str, Any]) -> None:
+    """In one write: lines of several processes do not mix."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(fd, line.encode())
+        os.write(fd, json.dumps(line).encode() + b"\n")
     finally:
         os.close(fd)
 

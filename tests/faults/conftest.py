@@ -17,7 +17,8 @@ from semantics.crowd import Nursery
 
 from durable_async.server.ephemeral import EphemeralServer
 
-from .book import Book
+from .book import Book, append
+from .order import longest_first
 from .rig import wired
 from .rows import Row
 from .servers import server_name
@@ -30,8 +31,13 @@ TAIL_BYTES = 8_000
 def add_line(line: dict[str, Any]) -> None:
     """To `$DURABLE_FAULTS_REPORT`, if that is set."""
     if path := os.environ.get("DURABLE_FAULTS_REPORT"):
-        with Path(path).open("a") as out:
-            out.write(json.dumps({"seed": os.environ.get("DURABLE_FAULTS_SEED"), **line}) + "\n")
+        append(path, {"seed": os.environ.get("DURABLE_FAULTS_SEED"), **line})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`matrix.py` runs several tests at a time: what takes long must not begin last."""
+    if "DURABLE_FAULTS_REPORT" in os.environ:
+        longest_first(items)
 
 
 @pytest.hookimpl(wrapper=True)

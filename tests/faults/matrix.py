@@ -4,7 +4,7 @@
     python tests/faults/matrix.py --rounds 5 --only d09 five seeds of the rows whose tests have "d09" in their names
     python tests/faults/matrix.py --long                the long versions: hours
 
-The servers are tested side by side: most of a row is waiting.
+The servers are tested side by side, and several rows of each: most of a row is waiting.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 TESTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS))
@@ -41,8 +42,10 @@ def main() -> int:
         name, number = job
         return one_round(options, folder, name, str(servers[name]), base + number)
 
+    began = monotonic()
     with ThreadPoolExecutor(options.at_once) as pool:
         codes = list(pool.map(run, jobs))
+    say(f"{(monotonic() - began) / 60:.1f} minutes")
     text = page(read([*map(Path, options.add), *sorted(folder.glob("*.jsonl"))]), remarks=options.remarks)
     if options.out:
         Path(options.out).write_text(text)
@@ -61,6 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="as pytest's -k")
     parser.add_argument("--long", action="store_true", help="the long versions instead of the short ones")
     parser.add_argument("--at-once", type=int, default=3, help="how many servers are tested side by side")
+    parser.add_argument("--slots", type=int, default=3, help="how many rows of one server run side by side")
     parser.add_argument("--out", help="the page to write; by default it is printed")
     parser.add_argument("--add", nargs="*", default=[], help="figures of earlier runs (.jsonl) to be counted in")
     parser.add_argument("--remarks", default="", help="a sentence about the machine, for the page")
@@ -75,11 +79,16 @@ def one_round(options: argparse.Namespace, folder: Path, name: str, binary: str,
         "DURABLE_SERVER_BIN": binary,
         "DURABLE_FAULTS_SEED": str(seed),
         "DURABLE_FAULTS_REPORT": str(folder / f"{label}.jsonl"),
+        # All processes of all rounds compile what they import once.
+        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+        "PYTHONDONTWRITEBYTECODE": "",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "faults")]
     command += ["--durations=20", "-m", "long" if options.long else "not long"]
-    if options.long:
-        command += ["-o", "faulthandler_timeout=14400"]
+    # The next test is handed out when one has ended, in the order of `order.py`.
+    command += ["-n", str(options.slots), "--dist", "load", "--maxschedchunk", "1"]
+    # A machine that is busy otherwise may take its time.
+    command += ["-o", f"faulthandler_timeout={14400 if options.long else 900}"]
     if options.only:
         command += ["-k", options.only]
     with (folder / f"{label}.log").open("wb") as log:

@@ -30,6 +30,9 @@ TURNS = 1_250
 REST_S = 0.02
 """How often a wait looks, and the shortest pause between two looks: in seconds a wait is as patient as the machine is
 slow, since whom it waits for works on the same loop and the same server."""
+GLANCES = 400
+GLANCE_S = 0.25
+"""The same of a wait for a task of this loop, which tells its end by itself."""
 
 Scenario = Callable[["Case", Durable, str], Awaitable[None]]
 Call = TypeVar("Call")
@@ -61,17 +64,20 @@ class Case:
         assert not look.broken(), look.broken()
         return look
 
-    async def until(self, predicate: Callable[[], Any], what: str, *, turns: int = TURNS) -> None:
-        """Polls, blocking, `turns` times at most."""
-        for _ in range(turns):
+    async def until(self, predicate: Callable[[], Any], what: str) -> None:
+        """Polls, blocking, `TURNS` times at most."""
+        for _ in range(TURNS):
             began = monotonic()
             if predicate():
                 return
             self.raw.ping()
             # All the cases that look at once take half of the loop's time at most: the other half is their workers'.
             await asyncio.sleep(max(REST_S, AT_ONCE * (monotonic() - began)))
+        raise self._never(what)
+
+    def _never(self, what: str) -> AssertionError:
         left = "\n".join(self._left())
-        raise AssertionError(f"{self.plan.strike} at {self.plan.at} ({self.plan.what}), never {what}:\n{left}")
+        return AssertionError(f"{self.plan.strike} at {self.plan.at} ({self.plan.what}), never {what}:\n{left}")
 
     def durable(self) -> Durable:
         return Durable(self.server.url, workflows=[self.flows], namespace=self.namespace, codec=self.codec)
@@ -102,7 +108,13 @@ class Case:
         doing = asyncio.create_task(scenario(self, durable, self.book.path))
         try:
             # Its own waits give up sooner; what it asks a client for has no end of its own.
-            await self.until(doing.done, "came to its end", turns=4 * TURNS)
+            for _ in range(GLANCES):
+                await asyncio.wait({doing}, timeout=GLANCE_S)
+                if doing.done():
+                    break
+                self.raw.ping()
+            else:
+                raise self._never("came to its end")
         finally:
             doing.cancel()
         await doing
