@@ -77,7 +77,7 @@ class Actor:
     async def move(self, what: str, act: Callable[[], object]) -> None:
         """Something that is no call, at a moment that the scheduler chooses."""
         done = self.loop.create_future()
-        self.moves.queue.append(Call((), lambda reply: done.set_result(None), what, reply=act))
+        self.moves.put(Call((), lambda reply: done.set_result(None), what, reply=act))
         await done
 
     def connections(self) -> list[SimTransport]:
@@ -88,6 +88,7 @@ class Actor:
         """Lets it go on until it waits."""
         if not self.is_gone and not self.is_frozen and self.loop.is_due():
             self.world.current = self
+            self.world.touched.add(self.name)
             self.loop.run_ready()
 
     def crash(self) -> None:

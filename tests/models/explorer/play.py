@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from durable_async import RunCancelled, RunFailed
@@ -13,6 +14,7 @@ from durable_async import RunCancelled, RunFailed
 from . import flows
 from .actors import SimClient, SimWorker
 from .judge import examined, heal, judged, shape, statuses
+from .reduction import Tree
 from .stage import MemoryBook, Now, Stage
 from .wire import Server
 from .world import FAULTS, Chooser, LogNotes, Option, World
@@ -154,7 +156,7 @@ class Play:
 
     # ------------------------------------------------------------------ the whole
 
-    def run(self, choose: Chooser, bounds: Bounds) -> list[str]:
+    def run(self, picks: Picks, bounds: Bounds) -> list[str]:
         """Plays it. What is wrong at the end, and nothing is if all is well."""
         world, scenario = self.world, self.scenario
         notes = LogNotes(world)
@@ -169,7 +171,10 @@ class Play:
             world.faulty, world.kinds, world.budget = scenario.faulty, scenario.kinds, bounds.faults
             world.switches = bounds.switches
             world.teller.tells_all = True
-            world.explore(choose)
+            world.on_pause = partial(picks.paused, world)
+            world.explore(partial(picks, world))
+            picks.ended(world)
+            world.on_pause = lambda: None
             world.teller.tells_all, world.switches = False, None
             found = heal(world, scenario.queues)
             if not found:
@@ -206,6 +211,8 @@ class Outcome:
     """What was chosen each time, in words."""
     is_whole: bool = True
     """Whether it was played to its end; else it met a state of another one."""
+    end: tuple[Any, ...] = ()
+    """The state when nobody could go on."""
 
     def report(self, scenario: str, bounds: Bounds) -> str:
         """For a person, and for whoever wants to see it again."""
@@ -223,36 +230,50 @@ class Picks:
     Args:
         decisions: the list.
         then: what chooses after that.
-        known: the states that were met; a schedule that meets one of them again after its list ends there.
+        tree: what chooses instead.
     """
 
-    def __init__(
-        self, decisions: Sequence[int], then: Chooser | None = None, known: set[tuple[Any, ...]] | None = None
-    ) -> None:
+    def __init__(self, decisions: Sequence[int], then: Chooser | None = None, tree: Tree | None = None) -> None:
         self.given = decisions
         self.then = then
-        self.known = known
+        self.tree = tree
         self.state: Callable[[], tuple[Any, ...]] = tuple
         self.taken: list[int] = []
         self.widths: list[int] = []
         self.labels: list[str] = []
+        self.end: tuple[Any, ...] = ()
 
-    def __call__(self, options: list[Option]) -> int:
+    def __call__(self, world: World, options: list[Option]) -> int:
+        chosen = 0
         at = len(self.taken)
-        if at < len(self.given):
-            chosen = self.given[at]
-        else:
-            if self.known is not None:
-                state = self.state()
-                if state in self.known:
-                    raise SeenBefore
-                self.known.add(state)
-            chosen = self.then(options) if self.then is not None else 0
+        if self.tree is not None:
+            found = self.tree.take(world, options, self.state)
+            if found is None:
+                raise SeenBefore
+            chosen = found
+        elif len(options) > 1:
+            if at < len(self.given):
+                chosen = self.given[at]
+            elif self.then is not None:
+                chosen = self.then(options)
         assert chosen < len(options), f"decision {at} is {chosen} of {[option.label for option in options]}"
-        self.taken.append(chosen)
-        self.widths.append(len(options))
-        self.labels.append(options[chosen].label)
+        if len(options) > 1:
+            self.taken.append(chosen)
+            self.widths.append(len(options))
+            self.labels.append(options[chosen].label)
         return chosen
+
+    def paused(self, world: World) -> None:
+        """Nobody can go on before some time has passed."""
+        if self.tree is not None:
+            self.tree.paused(world)
+
+    def ended(self, world: World) -> None:
+        """Nobody can go on."""
+        if self.tree is not None:
+            self.end = self.state()
+            if not self.tree.is_new_end(world, self.end):
+                raise SeenBefore
 
 
 def play(
@@ -268,5 +289,12 @@ def play(
         problems, is_whole = [], False
     trace = staged.world.teller.text() if problems or wants_trace else ""
     return Outcome(
-        tuple(picks.taken), tuple(picks.widths), problems, trace, staged.world.happened, tuple(picks.labels), is_whole
+        tuple(picks.taken),
+        tuple(picks.widths),
+        problems,
+        trace,
+        staged.world.happened,
+        tuple(picks.labels),
+        is_whole,
+        picks.end,
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Self
+
+from durable_async.store.keys import Keys
 
 from .actors import simulated
 from .play import Bounds, Outcome, Picks, Scenario, play
+from .reduction import Tree, Watch
 from .wire import Server
-from .world import Chooser, Option
+from .world import NAMESPACE, Chooser, Option
 
 FAULT_RATE = 0.06
 
@@ -20,6 +23,7 @@ class Explorer:
 
     def __init__(self, url: str) -> None:
         self.server = Server(url)
+        self.watch = Watch(self.server, Keys(NAMESPACE).base)
         self._inside = ExitStack()
         self._examined: set[str] = set()
 
@@ -29,31 +33,31 @@ class Explorer:
 
     def __exit__(self, *error: object) -> None:
         self._inside.close()
+        self.watch.close()
         self.server.close()
 
     def one(self, scenario: Scenario, bounds: Bounds, decisions: tuple[int, ...]) -> Outcome:
         """The schedule of these decisions, with its trace."""
         return play(self.server, scenario, bounds, Picks(decisions), set(), wants_trace=True)
 
-    def all(self, scenario: Scenario, bounds: Bounds) -> Iterator[Outcome]:
-        """Every schedule within these bounds, depth first, up to where it meets a state that was met before."""
-        prefix: tuple[int, ...] = ()
-        before: Outcome | None = None
+    def all(
+        self, scenario: Scenario, bounds: Bounds, *, is_reduced: bool = True, merges: bool = True
+    ) -> Iterator[Outcome]:
+        """Every schedule within these bounds, depth first, up to where nothing that follows is new.
+
+        Args:
+            scenario: what is played.
+            bounds: how many faults, and how often somebody is left waiting.
+            is_reduced: whether two orders of independent calls are one; not if it is bounded who waits.
+            merges: whether a schedule ends where it meets a state of another one.
+        """
+        tree = Tree(self.watch if is_reduced and bounds.switches is None else None, merges=merges)
         examined: set[str] = set()
-        known: set[tuple[Any, ...]] = set()
         while True:
-            outcome = play(self.server, scenario, bounds, Picks(prefix, known=known), examined)
-            if before is not None:
-                same = len(prefix) - 1
-                assert outcome.labels[:same] == before.labels[:same], "the same decisions have led elsewhere"
-            yield outcome
-            before = outcome
-            at = len(outcome.decisions) - 1
-            while at >= 0 and outcome.decisions[at] + 1 >= outcome.widths[at]:
-                at -= 1
-            if at < 0:
+            tree.begin()
+            yield play(self.server, scenario, bounds, Picks((), tree=tree), examined)
+            if not tree.turn():
                 return
-            prefix = (*outcome.decisions[:at], outcome.decisions[at] + 1)
 
     def walk(self, scenario: Scenario, bounds: Bounds, seed: int, *, wants_trace: bool = False) -> Outcome:
         """A random schedule: the same seed, the same one."""

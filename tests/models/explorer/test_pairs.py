@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from durable_async.server.ephemeral import ephemeral_server
 
 from .pairs import PAIRS
 from .play import Bounds
+from .reduction import Touch
 from .search import Explorer
 from .variants import VARIANTS, Variant
 from .walks import BOUNDS, MANY
@@ -74,6 +76,32 @@ def test_known_bad_variants_are_found(explorer: Explorer, variant: Variant) -> N
     finally:
         explorer.server.variant({})
     assert found, "nobody noticed"
+
+
+def ends_of(explorer: Explorer, name: str, **how: bool) -> tuple[int, set[Any]]:
+    """How many schedules there are, and in which states nobody could go on."""
+    outcomes = list(explorer.all(PAIRS[name], Bounds(0), **how))
+    return len(outcomes), {outcome.end for outcome in outcomes if outcome.is_whole}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["event-wait", "park-finish", "finish-cancel"]
+    + [pytest.param(name, marks=pytest.mark.long) for name in ("claim-claim", "spawn-cancel", "start-start")],
+)
+def test_what_is_left_out_ends_as_what_is_played(
+    explorer: Explorer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, ends = ends_of(explorer, name, is_reduced=False, merges=False)
+    merged, same = ends_of(explorer, name, is_reduced=False)
+    reduced, as_well = ends_of(explorer, name)
+    assert ends == same == as_well
+    assert reduced < merged <= count
+    assert ends_of(explorer, name, merges=False)[1] == ends
+    # It would be noticed if two steps were taken for independent that are not.
+    monkeypatch.setattr(Touch, "meets", lambda one, other: False)
+    assert ends_of(explorer, name)[1] < ends
 
 
 @pytest.mark.slow

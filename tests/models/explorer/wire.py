@@ -58,7 +58,7 @@ local keys = redis.call('KEYS', '*')
 table.sort(keys)
 for _, key in ipairs(keys) do
   local kind = redis.call('TYPE', key).ok
-  if not string.find(key, ':client:', 1, true) then add(key) end
+  if not string.find(key, ':client:', 1, true) then add(key, redis.call('PTTL', key) == -1) end
   if kind == 'hash' then
     local names = redis.call('HKEYS', key)
     table.sort(names)
@@ -82,12 +82,13 @@ end
 return redis.sha1hex(table.concat(parts, '\\0'))
 """
 """Everything that the store holds, in forty letters, but for what only waiting clients see."""
+_LEASE = re.compile(rb'"lease":([0-9.]+)')
 FIRST_ID = "9000000000000-0"
 """From here on entries are numbered: not by the server's clock, which differs from schedule to schedule."""
 
 
-class Server:
-    """One connection to a real server, in a database that belongs to the explorer alone."""
+class Line:
+    """A connection on which one waits for what one asked."""
 
     def __init__(self, url: str) -> None:
         address = parse_url(url)
@@ -97,25 +98,41 @@ class Server:
         else:
             self._socket = socket.create_connection((address.host, address.port))
         self._reader = Reader(replyError=ServerError, notEnoughData=_NOTHING)
+
+    def send(self, *commands: Sequence[Any]) -> None:
+        """Some commands in one write."""
+        self._socket.sendall(b"".join([pack_command(tuple(command)) for command in commands]))
+
+    def receive(self) -> Any:
+        """The next reply."""
+        while (reply := self._reader.gets()) is _NOTHING:
+            self._reader.feed(self._socket.recv(1 << 20))
+        return reply
+
+    def close(self) -> None:
+        """Closes it."""
+        self._socket.close()
+
+
+class Server:
+    """One connection to a real server, in a database that belongs to the explorer alone."""
+
+    def __init__(self, url: str) -> None:
+        self._line = Line(url)
         self.url = url
         self.calls = 0
         self._instead: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self.execute(*(("SCRIPT", "LOAD", script.body) for script in SCRIPTS.values()))
         self._probe, self._state = self.execute(("SCRIPT", "LOAD", PROBE), ("SCRIPT", "LOAD", STATE))
+        self.own = frozenset({self._probe, self._state})
+        """The explorer's own scripts: they change nothing."""
 
     def execute(self, *commands: Sequence[Any]) -> list[Any]:
         """Sends some commands in one write; the replies, errors among them."""
-        self._socket.sendall(b"".join([pack_command(tuple(command)) for command in commands]))
+        self._line.send(*commands)
         self.calls += len(commands)
-        replies: list[Any] = []
-        while len(replies) < len(commands):
-            reply = self._reader.gets()
-            if reply is _NOTHING:
-                self._reader.feed(self._socket.recv(1 << 20))
-            else:
-                replies.append(reply)
-        return replies
+        return [self._line.receive() for _ in commands]
 
     def variant(self, changes: Mapping[str, Sequence[tuple[str, str]]]) -> None:
         """From here on these scripts are executed with texts replaced by others; with none, as shipped."""
@@ -144,6 +161,24 @@ class Server:
         return args
 
     @staticmethod
+    def told(args: Args, reply: Any) -> Any:
+        """A reply as its actor gets it: what the server has from its own clock, and what only people read, is nought.
+
+        So that the same is the same in every schedule, and so that nothing that is left out here can matter.
+        """
+        if isinstance(reply, Exception) or reply is None:
+            return reply
+        if args[0] == "XPENDING" and len(args) > 3:
+            return [[row[0], row[1], 0, 1] for row in reply]
+        if args[0] == "XINFO" and args[1] == "CONSUMERS":
+            return [[b"name", row[1], b"pending", 0, b"idle", 0] for row in reply]
+        if args[0] == "PTTL":
+            return min(reply, 1)
+        if args[0] == "HGET" and str(args[1]).endswith(":workers"):
+            return b'{"lease":%s}' % _LEASE.findall(reply)[0]
+        return reply
+
+    @staticmethod
     def follows(args: Args) -> list[Args]:
         """What is executed right after a command, so that nothing depends on the server's clock."""
         if args[0] == "XGROUP" and args[1] == "CREATE":
@@ -162,7 +197,7 @@ class Server:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._socket.close()
+        self._line.close()
 
 
 @dataclass(eq=False)
@@ -177,6 +212,8 @@ class Call:
     reply: Any = None
     is_held: bool = False
     """It was executed, and its reply is still under way."""
+    number: int = 0
+    """The how manieth it is on its connection."""
 
 
 class SimTransport(Transport):
@@ -187,6 +224,7 @@ class SimTransport(Transport):
         self.actor = actor
         self.queue: deque[Call] = deque()
         self._is_up = False
+        self._count = 0
 
     @property
     def is_connected(self) -> bool:
@@ -198,15 +236,24 @@ class SimTransport(Transport):
         if not self._is_up:
             self._fail_soon(on_reply)
             return
-        self.queue.append(call_of(args, on_reply))
+        self.put(call_of(args, on_reply))
+
+    def put(self, call: Call) -> None:
+        """One more that waits to be executed."""
+        self._count += 1
+        call.number = self._count
+        self.queue.append(call)
+
+    def _lose_all(self, why: str) -> None:
+        lost, self.queue = self.queue, deque()
+        for call in lost:
+            self._deliver(call.on_reply, ConnectionLost(why, sent=True))
 
     def reconnect(self, why: str) -> None:
         if not self._is_up:
             return
         self._is_up = False
-        lost, self.queue = self.queue, deque()
-        for call in lost:
-            self._deliver(call.on_reply, ConnectionLost(why, sent=True))
+        self._lose_all(why)
         self._tell(self.on_disconnect)
         if not self._is_closed:
             assert self._loop is not None
@@ -222,9 +269,7 @@ class SimTransport(Transport):
 
     async def _shut(self) -> None:
         self._is_up = False
-        lost, self.queue = self.queue, deque()
-        for call in lost:
-            self._deliver(call.on_reply, ConnectionLost(CLOSED, sent=True))
+        self._lose_all(CLOSED)
 
 
 async def open_sim_transport(spec: Any, *, role: str = "main", **options: Any) -> SimTransport:

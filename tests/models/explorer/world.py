@@ -48,6 +48,12 @@ class Option:
         where = self.transport.role if self.transport is not None else "network"
         return f"{self.actor.name} {where} {self.call.name} {self.fault}".rstrip()
 
+    @property
+    def key(self) -> str:
+        """Which one it is of all that ever happen in a schedule, the same in every schedule."""
+        where = self.actor.connections().index(self.transport) if self.transport is not None else "network"
+        return f"{self.actor.name} {where} {self.call.number} {self.fault}".rstrip()
+
 
 Chooser = Callable[[list[Option]], int]
 
@@ -81,6 +87,12 @@ class World:
         self._probed: dict[tuple[str, str], bool] = {}
         self._last: Actor | None = None
         self._pauses = 0
+        self.touched: set[str] = set()
+        """Who has gone on since this was cleared."""
+        self.is_all_touched = False
+        """Something has happened since then that nothing is independent of."""
+        self.on_pause: Callable[[], None] = lambda: None
+        """Nobody can go on before some time has passed."""
 
     def make_durable(self) -> Durable:
         """A `Durable` of this world's namespace."""
@@ -139,8 +151,7 @@ class World:
                 if self._pause() or self._thaw():
                     continue
                 return
-            at = choose(options) if len(options) > 1 else 0
-            self._do(options[at])
+            self._do(options[choose(options)])
 
     def _run_all(self) -> None:
         while True:
@@ -197,6 +208,11 @@ class World:
             ]
         return found
 
+    def forget_touched(self) -> None:
+        """A step begins."""
+        self.touched.clear()
+        self.is_all_touched = False
+
     def _stays(self, option: Option) -> bool:
         return option.actor is self._last and option.transport is not None
 
@@ -225,6 +241,8 @@ class World:
         if self.switches and self._is_leaving and not self._stays(option):
             self.switches -= 1
         self._last = actor
+        if option.fault or call.is_held or transport in (None, actor.moves):
+            self.is_all_touched = True
         actor.sees(option.label)
         if transport is None:
             self.ghosts.remove((actor, call))
@@ -250,10 +268,10 @@ class World:
         command = self.server.prepared(call.args, self.clock.ms())
         commands = [command, *self.server.follows(command)]
         if not reads:
-            return self.server.execute(*commands)[0]
+            return self.server.told(call.args, self.server.execute(*commands)[0])
         replies = self.server.execute(*commands, self.server.probing(reads))
         self._learn(reads, replies[-1])
-        return replies[0]
+        return self.server.told(call.args, replies[0])
 
     def _strike(self, option: Option) -> None:
         actor, call, transport, fault = option.actor, option.call, option.transport, option.fault
@@ -294,6 +312,7 @@ class World:
         ]
         if not due or min(due) - self.clock.now > SHORT_S or self._pauses >= PAUSES:
             return False
+        self.on_pause()
         self._pauses += 1
         self.clock.now = max(self.clock.now, min(due))
         return True
@@ -304,6 +323,7 @@ class World:
         frozen = [actor for actor in self.actors if actor.is_frozen]
         if not frozen or not self.workers:
             return False
+        self.on_pause()
         budget, self.budget = self.budget, 0
         self.teller.note("", "a lease passes")
         self.pass_lease()
@@ -352,7 +372,7 @@ class World:
         if reads:
             self._learn(reads, replies[-1])
         for option, at in zip(options, places, strict=True):
-            self._deliver(option, replies[at])
+            self._deliver(option, self.server.told(option.call.args, replies[at]))
 
     def _deliver(self, option: Option, reply: Any) -> None:
         actor, call, transport = option.actor, option.call, option.transport
