@@ -24,7 +24,7 @@ from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import StoreUnavailable
 from durable_async.store.beats import BeatConnection, BeatError
 from durable_async.store.connect import ConnectionSpec, check_server
-from durable_async.store.errors import ConnectionLost, ServerError
+from durable_async.store.errors import ConnectionLost, ServerError, classify
 from durable_async.store.keys import Keys
 from durable_async.store.retry import Caller
 from durable_async.store.scripts import with_source
@@ -432,11 +432,13 @@ class Worker:
 
 
 async def _persist(attempt: Callable[[], Awaitable[T]], give_up_at: float) -> T:
-    """A repeat-safe part of the start, again while the connection breaks over it."""
+    """A repeat-safe part of the start, again while the connection breaks over it or the server refuses for now."""
     while True:
         try:
             return await attempt()
-        except (ConnectionLost, BeatError):
-            if monotonic() > give_up_at:
+        except (ConnectionLost, BeatError, ServerError) as error:
+            if isinstance(error, ServerError) and not classify(error).is_retryable:
                 raise
+            if monotonic() > give_up_at:
+                raise StoreUnavailable(f"the worker cannot start: {error}") from error
             await asyncio.sleep(START_PAUSE_S)

@@ -24,7 +24,8 @@ from . import flows
 from .book import Book
 from .invariants import check_invariants, observe
 
-PATIENCE_S = 60.0
+PATIENCE_S = float(os.environ.get("DURABLE_FAULTS_PATIENCE_S", "60"))
+"""How long a test waits for what must happen; `matrix.py`, which loads the machine itself, waits longer."""
 CANCELLED = 0.1
 """The share of trees that a client cancels at a random moment."""
 
@@ -75,7 +76,12 @@ class Fleet:
         """One more worker process."""
         options = {"lease": self.lease, "drain_timeout": 5.0, "concurrency": 20, **self.options}
         pid = (nursery or self._nursery).spawn(
-            url=via or self.via, namespace=self.namespace, flows=[flows or self.flows], options=options, limits={}
+            url=via or self.via,
+            namespace=self.namespace,
+            flows=[flows or self.flows],
+            options=options,
+            limits={},
+            insists=True,
         )
         self.pids.append(pid)
         return pid
@@ -143,7 +149,7 @@ class Fleet:
                     return look.left(keys, janitor.id)
 
                 with suppress(AssertionError):
-                    await until(lambda: not left(), "cleared away", patience_s=20.0)
+                    await until(lambda: not left(), "cleared away")
             found = self.broken + check_invariants(raw, self.book, logs=self.logs) + self.mended(raw)
         assert not found, "\n".join(found)
 
@@ -229,20 +235,29 @@ async def until(predicate: Callable[[], Any], what: str, *, patience_s: float = 
 
 
 @asynccontextmanager
-async def injecting(inject: Callable[[], Any], pause_s: Callable[[], float]) -> AsyncIterator[None]:
-    """A fault again and again inside the block, with a pause before each."""
+async def injecting(
+    inject: Callable[[], Any], pause_s: Callable[[], float], *, is_fair: bool = False
+) -> AsyncIterator[None]:
+    """A fault again and again inside the block, with a pause before each.
+
+    A fair one leaves the store in peace for as long as the one before took: on a slow machine a server that is killed
+    twice a second would never be up.
+    """
 
     over = asyncio.Event()
 
     async def go_on() -> None:
+        took_s = 0.0
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s()):
+                async with asyncio.timeout(max(pause_s(), took_s)):
                     await over.wait()
                 return
+            began = monotonic()
             done = inject()
             if isinstance(done, Awaitable):
                 await done
+            took_s = monotonic() - began if is_fair else 0.0
 
     task = asyncio.create_task(go_on())
     try:

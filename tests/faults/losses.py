@@ -84,7 +84,7 @@ async def judge_what_is_there(fleet: Fleet, trees: int) -> int:
                 return parse_look(raw.eval(LOOK, 0, keys.base)).left(keys, janitor.id)  # type: ignore[arg-type]  # a union
 
             with suppress(AssertionError):
-                await until(lambda: not left(), "cleared away", patience_s=20.0)
+                await until(lambda: not left(), "cleared away")
         found = check_invariants(raw, book, logs=fleet.logs)
         mended = len(fleet.mended(raw))
     assert not found, "\n".join(found)

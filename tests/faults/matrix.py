@@ -79,6 +79,7 @@ def one_round(options: argparse.Namespace, folder: Path, name: str, binary: str,
         "DURABLE_SERVER_BIN": binary,
         "DURABLE_FAULTS_SEED": str(seed),
         "DURABLE_FAULTS_REPORT": str(folder / f"{label}.jsonl"),
+        "DURABLE_FAULTS_PATIENCE_S": os.environ.get("DURABLE_FAULTS_PATIENCE_S", "240"),
         # All processes of all rounds compile what they import once.
         "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         "PYTHONDONTWRITEBYTECODE": "",

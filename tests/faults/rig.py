@@ -33,6 +33,7 @@ from durable_async.store.scripts import BY_SHA
 from durable_async.store.transport import open_transport
 
 from .book import Book, clock
+from .fleet import PATIENCE_S
 
 STRIKES = ("crash-before", "crash-after", "lose-request", "lose-reply")
 FEW_STRIKES = (
@@ -196,7 +197,7 @@ class StruckWorker:
         # Tasks inherit the plan.
         token = current.set(self.plan)
         try:
-            await self.until_dead(self.worker.start())
+            await self.until_dead(self.worker.start(wait_s=PATIENCE_S))
         finally:
             current.reset(token)
 

@@ -23,6 +23,7 @@ from durable_async.server.binary import find_binary
 from durable_async.server.ephemeral import EphemeralServer, ephemeral_server
 
 from . import flows
+from .fleet import PATIENCE_S
 
 HERE = Path(__file__).parent
 PAUSE_MS = 10_000
@@ -227,9 +228,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(predicate: Callable[[], Any], what: str, *, patience_s: float = 30.0) -> None:
+def wait_for(predicate: Callable[[], Any], what: str) -> None:
     """Polls, blocking, for a fact about a server."""
-    give_up_at = monotonic() + patience_s
+    give_up_at = monotonic() + PATIENCE_S
     while not predicate():
         if monotonic() > give_up_at:
             raise AssertionError(f"never came true: {what}")

@@ -21,7 +21,7 @@ from durable_async.store.keys import Keys
 from . import flows
 from .book import Book
 from .conftest import Report
-from .fleet import until
+from .fleet import PATIENCE_S, until
 from .invariants import check_invariants, figures_of
 from .proxy import Proxy
 from .rig import STRIKES, Plan, current, until_struck_dead, wired
@@ -87,7 +87,7 @@ async def test_d23_every_call_of_a_client(
                 book.write("cancel", id="p", did=True)
             async with durable.worker(drain_timeout=5.0) as worker:
                 with suppress(RunCancelled):
-                    assert await durable.run("p").result(timeout=30) == flows.PARENT_RESULT
+                    assert await durable.run("p").result(timeout=PATIENCE_S) == flows.PARENT_RESULT
                     assert end == "result"
                 await until(partial(is_clean, raw, name, worker.id), "nothing is left")
         found = check_invariants(raw, book)

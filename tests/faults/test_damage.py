@@ -172,7 +172,7 @@ async def test_d39_a_group_is_moved_past_what_nobody_has_read(shared_server: Eph
             raw.xgroup_setid(keys.queue("default"), "workers", "$")
             fleet.hit("XGROUP SETID $", cuts_steps=False)
             async with fleet.serving():
-                assert await handle.result(timeout=30) == flows.PARENT_RESULT
+                assert await handle.result(timeout=PATIENCE_S) == flows.PARENT_RESULT
                 row.book.write("result", id="p", status="completed")
         await fleet.judge()
     row.tell(fleet)

@@ -13,6 +13,7 @@ from durable_async import Durable, InvalidInput, RunNotWaiting
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows_inputs as flows
+from .fleet import PATIENCE_S
 from .rig import FEW_STRIKES, Plan, current, until_struck_dead
 from .sweep import Case, EveryCall
 
@@ -29,7 +30,7 @@ class AskingCase(Case):
 
 async def answer(durable: Durable, name: str, value: Any) -> None:
     """Once it is asked; accepted once."""
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await durable.provide_input("p", name, value)
@@ -81,12 +82,12 @@ async def test_w10_every_call_of_a_client_that_answers(
                 try:
                     await durable.provide_input("p", "q", "second")
                 except RunNotWaiting:
-                    assert await handle.result(timeout=30) == "first"
+                    assert await handle.result(timeout=PATIENCE_S) == "first"
                 else:
-                    assert await handle.result(timeout=30) == "second"
+                    assert await handle.result(timeout=PATIENCE_S) == "second"
             else:
                 assert accepted is True, f"{strike} at {at} ({plan.what})"
-                assert await handle.result(timeout=30) == "first"
+                assert await handle.result(timeout=PATIENCE_S) == "first"
         return plan
 
     plans = await asyncio.gather(*map(one, range(1, MOST_CALLS)))

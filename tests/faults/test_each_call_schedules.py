@@ -13,6 +13,7 @@ from durable_async.worker.scheduler import scheduled
 from durable_async.workflow.schedules import tick_text
 
 from . import flows
+from .fleet import PATIENCE_S
 from .rig import FEW_STRIKES
 from .sweep import Case, EveryCall, hits_of
 
@@ -51,7 +52,7 @@ async def missed(case: Case, durable: Durable, ledger: str) -> None:
         found = {run.id: run.status for run in (await durable.list()).items}
         return set(found) == set(ids) and all(status.is_terminal for status in found.values())
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not await all_ended():
             await asyncio.sleep(0.02)
     for id in ids:

@@ -14,6 +14,7 @@ from durable_async import Durable, Event
 from durable_async.server.ephemeral import EphemeralServer
 
 from . import flows
+from .fleet import PATIENCE_S
 from .rig import FEW_STRIKES, Plan, current, until_struck_dead
 from .sweep import Case, EveryCall
 
@@ -66,8 +67,8 @@ async def test_every_call_of_a_watcher(
             watcher = asyncio.create_task(until_struck_dead(plan, _watch(shared_server.url, options, seen)))
             current.reset(token)
             await durable.send_event("p", "go", {"event": "e1"}, event_id="e1")
-            await durable.run("p").result(timeout=30)
-            async with asyncio.timeout(30):
+            await durable.run("p").result(timeout=PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
                 await watcher
             # Another client goes on where one that has died had come to.
             after = seen[-1].id if seen else None

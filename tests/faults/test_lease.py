@@ -11,7 +11,7 @@ from durable_async.server.ephemeral import ephemeral_server
 
 from . import flows
 from .book import Book
-from .fleet import until
+from .fleet import PATIENCE_S, until
 from .invariants import check_invariants
 
 
@@ -34,6 +34,6 @@ async def test_c23_steps_stop_when_the_lease_is_over_and_the_store_gives_no_answ
                 server.resume()
                 await until(lambda: len(book.lines("begin")) > 1, "it has been taken up again")
             book.write("release")
-            assert await handle.result(timeout=30) == "last"
+            assert await handle.result(timeout=PATIENCE_S) == "last"
         found = check_invariants(raw, book)
         assert not found, "\n".join(found)

@@ -18,7 +18,7 @@ from durable_async.server.ephemeral import EphemeralServer, ephemeral_server
 
 from . import flows
 from .book import clock
-from .fleet import injecting, until
+from .fleet import PATIENCE_S, injecting, until
 from .rows import Row, sizes
 
 pytestmark = pytest.mark.slow
@@ -57,7 +57,7 @@ async def test_d02_a_process_ends_at_a_call(
         fleet.faults += 1
         fleet.spawn()
         async with fleet.serving():
-            assert await handle.result(timeout=60) == flows.PARENT_RESULT
+            assert await handle.result(timeout=PATIENCE_S) == flows.PARENT_RESULT
             book.write("result", id="p", status="completed")
     await fleet.judge()
     # When it died is not known to the ms: no times.
@@ -83,7 +83,7 @@ async def test_d03_a_zombie_is_fenced(shared_server: EphemeralServer, row: Row) 
             os.kill(zombie, signal.SIGCONT)
         fleet.hit("SIGCONT")
         book.write("release")
-        assert await handle.result(timeout=60) == "last"
+        assert await handle.result(timeout=PATIENCE_S) == "last"
         await fleet.load(3)
     await fleet.judge()
     first, second = [line for line in book.lines("begin") if line["step"] == "slow"]
@@ -103,7 +103,7 @@ async def test_d07_the_server_is_killed(trees: int, row: Row) -> None:
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.restart)
 
-        async with fleet.serving(), injecting(kill, lambda: fleet.random.uniform(0.3, 1)):
+        async with fleet.serving(), injecting(kill, lambda: fleet.random.uniform(0.3, 1), is_fair=True):
             await fleet.load(trees)
         await fleet.judge()
     row.tell(fleet)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import redis
 
-from durable_async import RunNotFound, StoreUnavailable
+from durable_async import Durable, RunNotFound, StoreUnavailable
 from durable_async.server.ephemeral import ephemeral_server
 
 from . import flows
-from .fleet import injecting, until
+from .fleet import PATIENCE_S, injecting, until
 from .rows import Row, sizes
 from .servers import fill, refusal, small_disk
 
@@ -50,7 +51,7 @@ async def test_d30_the_disk_is_full_with_fsync_everysec(trees: int, row: Row) ->
             ballast.unlink()
             await until(lambda: not refuses(raw, "MISCONF"), "writes are accepted")
 
-        async with fleet.serving(), injecting(fill_up, lambda: fleet.random.uniform(0.3, 1)):
+        async with fleet.serving(), injecting(fill_up, lambda: fleet.random.uniform(0.3, 1), is_fair=True):
             await fleet.load(trees, pace_s=0.3)
         await fleet.judge()
     row.tell(fleet, variant="fsync everysec")
@@ -82,7 +83,7 @@ async def test_d30_the_disk_is_full_with_fsync_always(trees: int, row: Row) -> N
             ballast.unlink()
             await asyncio.to_thread(server.restart)
 
-        async with fleet.serving(), injecting(fill_up, lambda: fleet.random.uniform(0.3, 1)):
+        async with fleet.serving(), injecting(fill_up, lambda: fleet.random.uniform(0.3, 1), is_fair=True):
             await fleet.load(trees, pace_s=0.3)
         await fleet.judge()
     row.tell(fleet, variant="fsync always")
@@ -113,12 +114,36 @@ async def test_d31_the_memory_is_full(trees: int, row: Row) -> None:
             finally:
                 raw.config_set("maxmemory", 0)
 
-        async with fleet.serving(), injecting(fill_up, lambda: fleet.random.uniform(0.3, 1)):
+        async with fleet.serving(), injecting(fill_up, lambda: fleet.random.uniform(0.3, 1), is_fair=True):
             await fleet.load(trees, pace_s=0.3)
         await fleet.judge()
     assert said
     assert all("maxmemory" in text for text in said), said
     row.tell(fleet)
+
+
+@pytest.mark.row("D31")
+async def test_d31_a_worker_that_starts_waits_for_memory(row: Row) -> None:
+    """For some seconds; then whoever starts it is told that the store cannot be used, and why."""
+    with ephemeral_server() as server, redis.Redis.from_url(server.url) as raw:
+        raw.config_set("maxmemory", TOO_LITTLE_BYTES)
+        async with Durable(server.url, workflows=[flows], namespace=row.namespace) as durable:
+            with pytest.raises(StoreUnavailable, match=r"cannot start: .*OutOfMemory"):
+                await durable.make_worker(durable.worker_settings()).start(wait_s=0)
+            refused = refusals(raw)
+            worker = durable.make_worker(durable.worker_settings())
+            starting = asyncio.create_task(worker.start(wait_s=PATIENCE_S))
+            await until(lambda: refusals(raw) > refused, "it is refused")
+            raw.config_set("maxmemory", 0)
+            await starting
+            await worker.stop()
+    row.tell(None, faults=1, variant="a worker starts")
+
+
+def refusals(raw: redis.Redis) -> int:
+    """How many commands were refused for want of memory."""
+    found: Any = raw.info("errorstats")
+    return int(found.get("errorstat_OOM", {}).get("count", 0))
 
 
 @pytest.mark.row("D32")

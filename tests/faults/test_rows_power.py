@@ -36,7 +36,7 @@ LINES_PER_LOSS = 25
 
 async def strict(fleet: Fleet, inject: Callable[[], Any], pause_s: Callable[[], float], trees: int) -> None:
     """Workload W under a fault that loses nothing."""
-    async with fleet.serving(), injecting(inject, pause_s):
+    async with fleet.serving(), injecting(inject, pause_s, is_fair=True):
         await fleet.load(trees, pace_s=PACE_S)
     await fleet.judge()
 
@@ -46,7 +46,7 @@ async def lossy(fleet: Fleet, inject: Callable[[], Any], pause_s: Callable[[], f
     for _ in range(3):
         fleet.spawn()
     client = Insistent(fleet)
-    async with injecting(inject, pause_s):
+    async with injecting(inject, pause_s, is_fair=True):
         await client.load(trees, PACE_S)
     await client.ask_again(trees)
     await fleet.leave()

@@ -14,16 +14,18 @@ from durable_async import ConfigurationError, Durable
 from durable_async.server.ephemeral import ephemeral_server
 
 from . import flows
-from .fleet import Fleet, injecting, until
+from .fleet import PATIENCE_S, Fleet, injecting, until
 from .rows import Row, sizes
 from .servers import Clock, refusal, wrapped
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
-async def under_load(fleet: Fleet, inject: Callable[[], Any], pause_s: tuple[float, float], trees: int) -> None:
+async def under_load(
+    fleet: Fleet, inject: Callable[[], Any], pause_s: tuple[float, float], trees: int, *, is_fair: bool = False
+) -> None:
     """Workload W while something happens again and again that loses nothing and outlasts no lease."""
-    async with fleet.serving(), injecting(inject, lambda: fleet.random.uniform(*pause_s)):
+    async with fleet.serving(), injecting(inject, lambda: fleet.random.uniform(*pause_s), is_fair=is_fair):
         await fleet.load(trees, pace_s=0.3)
     await fleet.judge()
     assert fleet.faults
@@ -72,7 +74,7 @@ async def test_d20_a_script_does_not_end(trees: int, row: Row) -> None:
                     await asyncio.to_thread(killer.script_kill)
                 await asyncio.sleep(0.02)
 
-        await under_load(fleet, block, (0.2, 0.8), trees)
+        await under_load(fleet, block, (0.2, 0.8), trees, is_fair=True)
     row.tell(fleet)
 
 
@@ -121,7 +123,7 @@ async def test_d33_the_clock_of_the_server_is_set(row: Row) -> None:
                 fleet.spawn()
                 await until(lambda: len(begun()) > 1, "a dead worker is found while the clock is behind")
                 book.write("release")
-                assert await handle.result(timeout=30) == "last"
+                assert await handle.result(timeout=PATIENCE_S) == "last"
                 book.write("result", id="p", status="completed")
                 set_to(0)
             async with asyncio.TaskGroup() as tasks:
@@ -211,7 +213,7 @@ async def test_d50_the_file_is_rewritten_under_load(trees: int, row: Row) -> Non
                 await asyncio.to_thread(server.restart)
 
         async with fleet.serving():
-            async with injecting(rewrite, lambda: fleet.random.uniform(0.1, 0.3)):
+            async with injecting(rewrite, lambda: fleet.random.uniform(0.1, 0.3), is_fair=True):
                 await fleet.load(trees, pace_s=0.2)
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.restart)

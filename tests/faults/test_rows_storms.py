@@ -115,7 +115,7 @@ async def test_d48_events_before_during_and_after_waits(runs: int, shared_server
         handle = await durable.start(flows_storms.collects, {"ledger": row.book.path}, id=id)
         row.book.write("start", id=id)
         await asyncio.gather(send(durable, id), send(durable, id), asyncio.sleep(0.05))
-        assert sorted(await handle.result(timeout=60)) == sorted(names)
+        assert sorted(await handle.result(timeout=PATIENCE_S)) == sorted(names)
         row.book.write("result", id=id, status="completed")
 
     kill = injecting(fleet.kill_one, lambda: fleet.random.uniform(0.5, 1.5))
@@ -139,7 +139,7 @@ async def test_d49_a_timeout_as_long_as_what_it_bounds(pairs: int, shared_server
         given = {"ledger": row.book.path, "lasts_s": 0.2, "timeout_s": 0.2 + late_s}
         handle = await durable.start(flows_storms.bounded, given, id=f"w{n}")
         row.book.write("start", id=f"w{n}")
-        saw = await handle.result(timeout=60)
+        saw = await handle.result(timeout=PATIENCE_S)
         row.book.write("expect", id=f"w{n}", value=saw)
         row.book.write("result", id=f"w{n}", status="completed")
         child = (await durable.get(f"w{n}/kid")).status

@@ -18,7 +18,7 @@ from durable_async.store.keys import Keys
 
 from . import flows, flows_deploy_changed, flows_deploy_old, flows_workers
 from .book import clock
-from .fleet import Fleet, injecting, until
+from .fleet import PATIENCE_S, Fleet, injecting, until
 from .rows import Row, sizes
 from .servers import Clock
 
@@ -54,7 +54,7 @@ async def test_d04_a_worker_is_frozen_between_effect_and_record(shared_server: E
             await until(lambda: begun(row), "the step has begun")
             fleet.spawn(flows=FLOWS)
             await until(lambda: len(begun(row)) > 1, "it is taken over")
-        assert await handle.result(timeout=30) == "last"
+        assert await handle.result(timeout=PATIENCE_S) == "last"
         row.book.write("result", id="p", status="completed")
         os.kill(frozen, signal.SIGCONT)
         await until(lambda: len(row.book.lines("end")) > 2, "the frozen one goes on")
@@ -75,7 +75,7 @@ async def test_d05_the_loop_is_blocked(shared_server: EphemeralServer, row: Row)
             fleet.spawn(flows=FLOWS)
         handle = await hurt(row, durable, "loop", 2 * fleet.lease)
         fleet.hit("blocked loop", cuts_steps=False)
-        assert await handle.result(timeout=30) == "last"
+        assert await handle.result(timeout=PATIENCE_S) == "last"
         row.book.write("result", id="p", status="completed")
     await fleet.judge()
     assert len(begun(row)) == 1
@@ -93,7 +93,7 @@ async def test_d05_the_interpreter_is_held(shared_server: EphemeralServer, row: 
             await until(lambda: begun(row), "the step has begun")
             fleet.spawn(flows=FLOWS)
             await until(lambda: len(begun(row)) > 1, "it is taken over")
-        assert await handle.result(timeout=30) == "last"
+        assert await handle.result(timeout=PATIENCE_S) == "last"
         row.book.write("result", id="p", status="completed")
         fleet.faults = 1
         await until(lambda: any(line["pid"] == held for line in row.book.lines("begin")), "it goes on")
@@ -110,7 +110,7 @@ async def test_d06_there_is_no_memory_for_a_step(shared_server: EphemeralServer,
         handle = await durable.start(flows_workers.eats, {"ledger": row.book.path}, id="p")
         row.book.write("start", id="p")
         row.book.write("expect", id="p", value="hungry")
-        assert await handle.result(timeout=30) == "hungry"
+        assert await handle.result(timeout=PATIENCE_S) == "hungry"
         row.book.write("result", id="p", status="completed")
         fleet.hit("no memory", cuts_steps=False)
     await fleet.judge()
@@ -137,7 +137,7 @@ async def test_d06_a_step_kills_each_worker(shared_server: EphemeralServer, row:
         async with injecting(replace, lambda: 0.02), asyncio.TaskGroup() as tasks:
             tasks.create_task(fleet.load(3))
             with pytest.raises(RunFailed) as failed:
-                await handle.result(timeout=60)
+                await handle.result(timeout=PATIENCE_S)
             replace()
         assert failed.value.error.type.endswith("CrashLoop")
         row.book.write("result", id="p", status="failed")
@@ -200,24 +200,24 @@ async def test_d42_a_deploy_that_does_not_fit(shared_server: EphemeralServer, ro
         await durable.send_event("b", "go")
         with redis.Redis.from_url(fleet.url) as raw:
             blocked = Keys(row.namespace).blocked
-            await until(lambda: raw.hlen(blocked) == 2, "both are blocked", patience_s=20)
+            await until(lambda: raw.hlen(blocked) == 2, "both are blocked")
         await replace(fleet, pid, signal.SIGKILL)
 
         fleet.hit("roll-back", cuts_steps=False)
         pid = fleet.spawn(flows=old)
         for id in ("a", "b"):
-            assert await handles[id].result(timeout=30) == ["pack", "send"]
+            assert await handles[id].result(timeout=PATIENCE_S) == ["pack", "send"]
             row.book.write("result", id=id, status="completed")
         await replace(fleet, pid, signal.SIGTERM)
 
         fleet.hit("deploy with patched()", cuts_steps=False)
         fleet.spawn(flows="faults.flows_deploy_patched")
         await durable.send_event("c", "go")
-        assert await handles["c"].result(timeout=30) == ["pack", "send"]
+        assert await handles["c"].result(timeout=PATIENCE_S) == ["pack", "send"]
         row.book.write("result", id="c", status="completed")
         handle = await durable.start(flows_deploy_changed.shop, {"ledger": row.book.path}, id="d")
         await durable.send_event("d", "go")
-        assert await handle.result(timeout=30) == ["label", "pack", "send"]
+        assert await handle.result(timeout=PATIENCE_S) == ["label", "pack", "send"]
     await fleet.leave()
     await fleet.judge()
     row.tell(fleet)
@@ -299,7 +299,7 @@ async def test_d45_all_workers_restart_while_many_runs_wait(
             for n in range(runs):
                 await durable.send_event(f"w{n}", "go", n)
             for n in range(runs):
-                assert await durable.run(f"w{n}").result(timeout=120) == n
+                assert await durable.run(f"w{n}").result(timeout=PATIENCE_S) == n
                 row.book.write("result", id=f"w{n}", status="completed")
             recovery = clock() - killed
         await fleet.leave()

@@ -120,6 +120,7 @@ async def serve(
     limits: dict[str, Any],
     die_at: int = 0,
     die_after_reply: bool = False,
+    insists: bool = False,
 ) -> None:
     """One worker.
 
@@ -131,8 +132,9 @@ async def serve(
         limits: as `Limits`.
         die_at: the number of the script call (from 1) at which the process kills itself; 0 for never.
         die_after_reply: whether it dies when the reply to that call has come instead of before it is sent.
+        insists: whether one that finds no store is started again, as whatever looks after processes does.
     """
-    from durable_async import Durable, Limits
+    from durable_async import Durable, Limits, StoreUnavailable
 
     from . import codecs
 
@@ -142,11 +144,17 @@ async def serve(
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(life, os._exit, NURSERY_EXIT)
     modules = [importlib.import_module(name) for name in flows]
-    durable = Durable(url, workflows=modules, namespace=namespace, limits=Limits(**limits))
-    async with durable, durable.worker(**options) as worker:
-        if die_at:
-            arm(worker, die_at, die_after_reply)
-        await stop.wait()
+    while not stop.is_set():
+        durable = Durable(url, workflows=modules, namespace=namespace, limits=Limits(**limits))
+        try:
+            async with durable, durable.worker(**options) as worker:
+                if die_at:
+                    arm(worker, die_at, die_after_reply)
+                await stop.wait()
+        except StoreUnavailable:
+            if not insists:
+                raise
+            log.warning("a worker of the crowd found no store, and is started again")
 
 
 def arm(worker: Any, die_at: int, after_reply: bool) -> None:
