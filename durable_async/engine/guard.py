@@ -101,31 +101,31 @@ _installed = False
 _install_lock = threading.Lock()
 
 
-def enter() -> bool:
-    """Begin to guard this thread; returns what `leave` has to be given."""
+def enter(ident: int) -> bool:
+    """Begin to guard this thread, whose id it is given; returns what `leave` has to be given."""
     if not _installed:
         _install()
-    ident = get_ident()
     if ident in _stepping:
         return True
     _stepping.add(ident)
     return False
 
 
-def leave(was_stepping: bool) -> None:
+def leave(ident: int, was_stepping: bool) -> None:
     """Go back to how this thread was guarded before the matching `enter`."""
     if not was_stepping:
-        _stepping.discard(get_ident())
+        _stepping.discard(ident)
 
 
 @contextmanager
 def stepping() -> Generator[None, None, None]:
     """Guard this thread inside the ``with`` block; may be nested."""
-    was = enter()
+    ident = get_ident()
+    was = enter(ident)
     try:
         yield
     finally:
-        leave(was)
+        leave(ident, was)
 
 
 @contextmanager

@@ -24,23 +24,21 @@ later ones refuse to enter a task while another runs.
 from __future__ import annotations
 
 import asyncio
-import sys
-from asyncio.events import _get_running_loop, _set_running_loop
 from asyncio.tasks import _enter_task, _leave_task
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from heapq import heapify, heappop, heappush
 from itertools import count
 from threading import get_ident
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from durable_async.engine import guard, ordering
-from durable_async.engine.asyncgens import AsyncGenerators
+from durable_async.engine import ordering
 from durable_async.engine.ending import Abandoned, disconnect, end_coroutine, silence
 from durable_async.engine.futures import LoopFuture, LoopHandle, LoopTask, LoopTimer
 from durable_async.engine.redelivery import METHOD, Redelivery
-from durable_async.engine.reporting import KEPT, ReportingLoop
+from durable_async.engine.reporting import KEPT
+from durable_async.engine.swapping import SwappedLoop
 from durable_async.errors import DeterminismError
 
 __all__ = ["Abandoned", "DeterministicLoop"]
@@ -62,7 +60,7 @@ _KEEP_DONE: Final = 64
 """Finished tasks and cancelled timers that may linger before a purge is worth its cost."""
 
 
-class DeterministicLoop(ReportingLoop):
+class DeterministicLoop(SwappedLoop):
     """An event loop without I/O, clock or threads, stepped by its owner.
 
     Everything in asyncio and anyio that needs no I/O works on it. What does I/O raises `DeterminismError`.
@@ -73,14 +71,22 @@ class DeterministicLoop(ReportingLoop):
         seed: keeps the hashes of this loop's tasks apart from those of other loops in the process (see `_SEED_SHIFT`).
             Give the same one on replay, say a checksum of the run's id; by default every loop gets another.
         max_callbacks: how many callbacks one stepping may run before it is refused as endless.
+        around: the loop from whose callbacks this one is always stepped; by default any may be, or none.
     """
 
     is_deterministic: Final = True
     slow_callback_duration = 0.1
 
-    def __init__(self, now: float = 0.0, *, seed: int | None = None, max_callbacks: int = MAX_CALLBACKS) -> None:
+    def __init__(
+        self,
+        now: float = 0.0,
+        *,
+        seed: int | None = None,
+        max_callbacks: int = MAX_CALLBACKS,
+        around: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         ordering.install()
-        super().__init__()
+        super().__init__(around)
         self.owner: Any = None
         """Whatever the owner wants to find again from inside the body; the loop never looks at it."""
         self._now = now
@@ -91,10 +97,7 @@ class DeterministicLoop(ReportingLoop):
         self._tasks: list[LoopTask[Any]] = []
         self._purge_at = _KEEP_DONE
         self._budget = self._max_callbacks = max_callbacks
-        self._is_stepping = False
-        self._thread = 0
         self._redelivery: Redelivery | None = None
-        self._asyncgens: AsyncGenerators | None = None
 
     # --- stepping: for the owner ---
 
@@ -305,10 +308,6 @@ class DeterministicLoop(ReportingLoop):
         self._number += 1
         return self._number
 
-    def is_running(self) -> bool:
-        """Whether the loop is being stepped now."""
-        return self._is_stepping
-
     async def shutdown_asyncgens(self) -> None:
         """Close unfinished async generators in the order in which they were first iterated."""
         if self._asyncgens is None:
@@ -320,30 +319,6 @@ class DeterministicLoop(ReportingLoop):
                 self._report("an async generator raised while it was closed", result, asyncgen=generator)
 
     # --- inside ---
-
-    def _step(self, work: Callable[[], None]) -> None:
-        """Do `work` with this loop as the running one, in the guard, and put everything back whatever happens."""
-        if self._is_closed:
-            raise Abandoned("the run was dropped from memory")
-        if self._is_stepping:
-            raise RuntimeError("the loop is already being stepped")
-        outer = _get_running_loop()
-        hooks = sys.get_asyncgen_hooks()
-        self._is_stepping = True
-        self._budget = self._max_callbacks
-        self._thread = get_ident()
-        try:
-            sys.set_asyncgen_hooks(self._asyncgen_first_iterated, self._asyncgen_freed)
-            _set_running_loop(self)
-            was_guarded = guard.enter()
-            try:
-                work()
-            finally:
-                guard.leave(was_guarded)
-        finally:
-            _set_running_loop(outer)
-            sys.set_asyncgen_hooks(*hooks)
-            self._is_stepping = False
 
     def _drain(self) -> None:
         ready = self._ready
@@ -404,21 +379,6 @@ class DeterministicLoop(ReportingLoop):
         self._ready.append(handle)
         return handle
 
-    def _asyncgen_first_iterated(self, generator: Any) -> None:
-        if self._asyncgens is None:
-            self._asyncgens = AsyncGenerators(self._close_asyncgen)
-        self._asyncgens.first_iterated(generator)
-
-    def _asyncgen_freed(self, generator: Any) -> None:
-        if self._asyncgens is not None:
-            self._asyncgens.freed(generator)
-
-    def _close_asyncgen(self, generator: AsyncGenerator[Any, Any]) -> bool:
-        if self._is_closed or not self._is_stepping:
-            return False
-        _ = self.create_task(generator.aclose())  # kept alive and reported by the loop
-        return True
-
     def _close_all(self) -> None:
         """Close every pending coroutine and cut the references between tasks and what they wait for."""
         self._is_closed = True
@@ -445,6 +405,3 @@ class DeterministicLoop(ReportingLoop):
             task._home.run(end_coroutine, task.get_coro())
         finally:
             _leave_task(self, task)
-
-
-guard.boundary(DeterministicLoop._step.__code__)

@@ -99,12 +99,19 @@ class Run:
         "steps",
     )
 
-    def __init__(self, spec: WorkflowSpec, identity: RunIdentity, codec: Codec, limits: Limits) -> None:
+    def __init__(
+        self,
+        spec: WorkflowSpec,
+        identity: RunIdentity,
+        codec: Codec,
+        limits: Limits,
+        around: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.spec = spec
         self.identity = identity
         self.codec = codec
         self.limits = limits
-        self.loop = DeterministicLoop(identity.started_ms / 1000, seed=crc32(identity.id.encode()))
+        self.loop = DeterministicLoop(identity.started_ms / 1000, seed=crc32(identity.id.encode()), around=around)
         self.loop.owner = self
         self._children: Children | None = None
         self._saga: Saga | None = None

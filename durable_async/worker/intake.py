@@ -106,6 +106,7 @@ class Intake:
         self._early: set[str] = set()
         """Runs that were nudged while the reply to their claim was under way."""
         self.shared = SharedInputs(store)
+        self._loop = asyncio.get_running_loop()
 
     @property
     def room(self) -> int:
@@ -122,7 +123,7 @@ class Intake:
             if kind == "r":
                 self._backlog.append(held)
                 if letter == "W":
-                    asyncio.get_running_loop().call_later(WAKE_WAIT_S, self._wake_waited, held)
+                    self._loop.call_later(WAKE_WAIT_S, self._wake_waited, held)
             else:
                 self.outbox.ack(held)
                 if not self._runs.nudged(run_id):
@@ -196,13 +197,13 @@ class Intake:
 
     def _slot_freed(self) -> None:
         if self._backlog:
-            asyncio.get_running_loop().call_soon(self.work)
+            self._loop.call_soon(self.work)
 
     def again(self, entries: list[Held]) -> None:
         """Entries that waited for a reply: to be judged now."""
         if entries:
             self._backlog.extend(entries)
-            asyncio.get_running_loop().call_soon(self.work)
+            self._loop.call_soon(self.work)
 
     def lose(self, held: Held | None) -> None:
         """An entry that is somebody else's business now."""
@@ -267,7 +268,7 @@ class Intake:
 
     def leave_alone(self, held: Held) -> None:
         """An entry that nothing can be done with now: after a while reconciliation finds it, as one forgotten."""
-        asyncio.get_running_loop().call_later(DAMAGED_DELAY_MS / 1000, self.lose, held)
+        self._loop.call_later(DAMAGED_DELAY_MS / 1000, self.lose, held)
 
     def _claimed(self, held: Held, nonce: str, answer: list[Any]) -> None:
         if answer[0] == Answer.POISON:

@@ -22,6 +22,7 @@ class Outbox:
         self._acks: dict[str, list[Held]] = {}
         self._pushes: dict[str, list[bytes | str]] = {}
         self._is_scheduled = False
+        self._loop = asyncio.get_running_loop()
 
     def ack(self, held: Held) -> None:
         """A script has found this entry settled or garbage."""
@@ -45,7 +46,7 @@ class Outbox:
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Sends what has collected."""

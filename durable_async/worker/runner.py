@@ -86,12 +86,13 @@ class Runner:
         self.calls = StepCalls(self.intake.slots, self.advance)
         self.steps = StepRunner(self._step_done, min(settings.concurrency, 64), self.calls)
         self._may_launch = may_launch
+        self._loop = asyncio.get_running_loop()
 
     # ------------------------------------------------------------------ taking over
 
     def take_over(self, held: Held, nonce: str, claimed: Claimed, spec: WorkflowSpec) -> None:
         """A claimed run is rebuilt and goes on."""
-        run = Run(spec, identity_of(held.run_id, claimed), self.settings.codec, self.settings.limits)
+        run = Run(spec, identity_of(held.run_id, claimed), self.settings.codec, self.settings.limits, self._loop)
         resident = Resident(held.run_id, run, claimed, nonce, held)
         self.residents.add(resident)
         inbox = claimed.inbox
@@ -132,7 +133,7 @@ class Runner:
         log.error("run %s of workflow %r is blocked: %s", resident.id, spec.name, why)
         self.steps.cancel_all(resident)
         resident.run.abandon()
-        resident.run = Run(spec, identity, self.settings.codec, self.settings.limits)
+        resident.run = Run(spec, identity, self.settings.codec, self.settings.limits, self._loop)
         resident.trouble = why[:500].encode(errors="replace").decode()
         self.advance(resident)
 
@@ -169,7 +170,7 @@ class Runner:
 
     def _wait_or_release(self, resident: Resident) -> None:
         if not self.is_draining:
-            asyncio.get_running_loop().call_later(0.5, self.advance, resident)
+            self._loop.call_later(0.5, self.advance, resident)
         elif resident.run.steps.take_back_marks():
             self.advance(resident)
         elif not resident.tasks:
@@ -189,7 +190,7 @@ class Runner:
         due = resident.run.next_due_ms()
         if due is not None:
             delay = self.clock.seconds_until(due)
-            resident.timer = asyncio.get_running_loop().call_later(delay, self._timer_due, resident)
+            resident.timer = self._loop.call_later(delay, self._timer_due, resident)
 
     def _timer_due(self, resident: Resident) -> None:
         resident.timer = None

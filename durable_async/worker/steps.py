@@ -35,10 +35,11 @@ class StepRunner:
         self.calls = calls
         self._threads = threads
         self._pool: DaemonThreads | None = None
+        self._loop = asyncio.get_running_loop()
 
     def launch(self, resident: Resident, call: StepCall) -> None:
         """Starts an attempt."""
-        task = asyncio.get_running_loop().create_task(self._attempt(resident, call), name=call.identity)
+        task = self._loop.create_task(self._attempt(resident, call), name=call.identity)
         resident.tasks[call.identity] = (call, task)
 
     def cancel(self, resident: Resident, call: StepCall) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from asyncio import _get_running_loop
+from _thread import get_ident
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from durable_async.engine.loop import DeterministicLoop
 from durable_async.engine.spec import StepCall
+from durable_async.engine.swapping import STEPPED
 from durable_async.errors import DeterminismError, NotInWorkflow
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ step_scope: ContextVar[Scope | None] = ContextVar("durable_async_step_scope", de
 
 def find_run() -> Run | None:
     """The run whose body is executing; None outside a body."""
-    loop = _get_running_loop()
+    loop = STEPPED.get(get_ident())
     if type(loop) is DeterministicLoop:
         run: Run | None = loop.owner
         return run
