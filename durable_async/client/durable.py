@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from durable_async.checking import brief, check_label, check_name, check_queue, check_reason, check_run_id, to_ms
 from durable_async.client.checks import CONFLICTS, check_filter, check_moment, check_priority, delay_ms, statuses
 from durable_async.client.handle import Handle
+from durable_async.client.ids import random_id
 from durable_async.client.inputs import Inputs
 from durable_async.client.lives import Lives
 from durable_async.client.mounting import Mounting
@@ -134,7 +135,7 @@ class Durable(Serving, Operating, Scheduling, Inputs, Lives, Mounting):
                 same id.
         """
         spec = spec_of(self._workflows, workflow)
-        id = secrets.token_hex(16) if id is None else check_name(id, "id")
+        id = random_id() if id is None else check_name(id, "id")
         payload, digest, seen = self._encode_input(spec, input)
         if on_conflict not in CONFLICTS:
             raise ValueError(f"on_conflict must be one of {CONFLICTS}, got {brief(on_conflict)}")
@@ -332,7 +333,7 @@ class Durable(Serving, Operating, Scheduling, Inputs, Lives, Mounting):
         """
         check_run_id(id)
         check_label(name, "event name")
-        token = secrets.token_hex(8) if event_id is None else check_label(event_id, "event_id")
+        token = random_id()[:16] if event_id is None else check_label(event_id, "event_id")
         data = self.codec.encode(payload, limit=self.limits.payload, what="payload")
         answer = await self._session.store.send_event(id, token, event_body(name, data), self.limits.inbox)
         if answer is Answer.DONE:

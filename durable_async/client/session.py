@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from _thread import get_ident
 
 from durable_async.client.listener import Listener
+from durable_async.engine.swapping import STEPPED
 from durable_async.errors import ConfigurationError, StoreUnavailable
 from durable_async.server.embedded import ensure_server_async
 from durable_async.store.connect import ConnectionSpec, check_server, mask_url
@@ -14,7 +16,7 @@ from durable_async.store.retry import Caller
 from durable_async.store.scripts import with_source
 from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
-from durable_async.store.transport_base import Transport, process
+from durable_async.store.transport_base import Transport, is_on, process
 
 DEADLINE_S = 30.0
 """How long a call keeps trying while the store is in trouble."""
@@ -35,6 +37,7 @@ class Session:
         self._listener: Listener | None = None
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self.keys = Keys(namespace)
 
     @property
@@ -68,6 +71,12 @@ class Session:
         return self._listener
 
     def _check_usable(self) -> None:
+        thread = self._thread
+        # A body has a loop of its own, stepped in the thread of the other one.
+        if self._store is None or process.pid != self._pid or thread in STEPPED or not is_on(self._loop, thread):
+            self._refuse()
+
+    def _refuse(self) -> None:
         if self._store is None:
             raise StoreUnavailable("the Durable is not open; use it inside `async with durable:`")
         if process.pid != self._pid:
@@ -110,6 +119,7 @@ class Session:
         self._listener = Listener(self._spec, self._store)
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()
+        self._thread = get_ident()
 
     async def leave(self) -> None:
         """Closes with the last call."""

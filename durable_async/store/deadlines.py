@@ -19,19 +19,19 @@ class Call(Protocol):
 class Deadlines:
     """Calls that all get the same time, `seconds`, from when they are watched: the first in is the first due."""
 
-    __slots__ = ("_due", "_seconds", "_timer")
+    __slots__ = ("_due", "_loop", "_seconds", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._due: dict[Call, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
 
     def watch(self, call: Call) -> None:
         """`call` expires when its time is over, unless it is forgotten first."""
-        loop = asyncio.get_running_loop()
-        due = self._due[call] = loop.time() + self._seconds
+        due = self._due[call] = self._loop.time() + self._seconds
         if self._timer is None:
-            self._timer = loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, self._look)
 
     def forget(self, call: Call) -> None:
         """It has its answer."""
@@ -39,7 +39,7 @@ class Deadlines:
 
     def _look(self) -> None:
         self._timer = None
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         now = loop.time()
         while self._due:
             call, due = next(iter(self._due.items()))

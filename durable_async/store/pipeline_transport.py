@@ -14,7 +14,7 @@ import redis.exceptions
 
 from durable_async.store.connect import ConnectionSpec, firmly
 from durable_async.store.errors import ConnectionLost, ServerError
-from durable_async.store.transport_base import CLOSED, Args, Reply, Transport, pack, process, running_loop
+from durable_async.store.transport_base import CLOSED, Args, Reply, Transport, is_on, pack, process
 
 # redis-py cuts the code off the message of the errors it knows; version 8 keeps it in `status_code`.
 _CODES: Final = (
@@ -52,7 +52,7 @@ class PipelineTransport(Transport):
     def submit(self, args: Args, on_reply: Reply) -> None:
         """As `Transport.submit`."""
         loop = self._loop
-        if running_loop() is not loop or loop is None or self._pid != process.pid:
+        if loop is None or not is_on(loop, self._thread) or self._pid != process.pid:
             self._refuse()
         # Only to refuse a wrong argument here rather than for the whole batch.
         size_bytes = len(pack(args))
@@ -64,7 +64,7 @@ class PipelineTransport(Transport):
         self._queue.append((args, on_reply))
         if self._pump is None:
             # The task starts in the next tick, so everything submitted in this one is in its first batch.
-            self._pump = loop.create_task(self._run(), name=f"durable:{self.role}:pipeline")  # type: ignore[union-attr]
+            self._pump = loop.create_task(self._run(), name=f"durable:{self.role}:pipeline")
 
     def reconnect(self, why: str) -> None:
         """As `Transport.reconnect`."""

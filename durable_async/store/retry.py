@@ -16,6 +16,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from durable_async.errors import ConfigurationError, StoreUnavailable
@@ -78,16 +79,8 @@ class Caller:
             ConfigurationError: if it refuses our credentials or rights and there is a deadline.
             ServerError: if the server answers with an error that trying again cannot change.
         """
-        future = asyncio.get_running_loop().create_future()
-
-        def settle(reply: object) -> None:
-            if not future.done():
-                if isinstance(reply, Exception):
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
-
-        call = _Call(self, args, settle)
+        future = self.transport.create_future()
+        call = _Call(self, args, partial(_answer, future))
         self._submit(args, call)
         if deadline_s is not None:
             self._watch(call, deadline_s)
@@ -255,6 +248,14 @@ class _Call:
         what = self.args[:2] if self.args[0] in ("EVALSHA", b"EVALSHA") else self.args[:1]
         text = str(error) if isinstance(error, ServerError) else type(error).__name__
         log.critical("%s failed and will not be sent again (%s): %s", _named(what), verdict.trouble, text)
+
+
+def _answer(future: asyncio.Future[Any], reply: object) -> None:
+    if not future.done():
+        if isinstance(reply, Exception):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)
 
 
 def _named(what: tuple[Arg, ...]) -> str:

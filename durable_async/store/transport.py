@@ -22,7 +22,7 @@ from hiredis import HiredisError, Reader
 from durable_async.store.connect import ConnectionSpec, close_quietly
 from durable_async.store.errors import ConnectionLost, ServerError, TakeoverUnsupported
 from durable_async.store.pipeline_transport import PipelineTransport
-from durable_async.store.transport_base import CLOSED, Args, Reply, Transport, pack, process, running_loop
+from durable_async.store.transport_base import CLOSED, Args, Reply, Transport, is_on, pack, process
 
 log = logging.getLogger("durable_async.store")
 
@@ -61,7 +61,7 @@ class MuxTransport(Transport):
     def submit(self, args: Args, on_reply: Reply) -> None:
         """As `Transport.submit`."""
         loop = self._loop
-        if running_loop() is not loop or loop is None or self._pid != process.pid:
+        if loop is None or not is_on(loop, self._thread) or self._pid != process.pid:
             self._refuse()
         packed = pack(args)
         if len(packed) > self.max_command_bytes:
@@ -74,7 +74,7 @@ class MuxTransport(Transport):
         link.pending.append(on_reply)
         if not link.is_scheduled:
             link.is_scheduled = True
-            loop.call_soon(link.flush)  # type: ignore[union-attr]
+            loop.call_soon(link.flush)
 
     def reconnect(self, why: str) -> None:
         """As `Transport.reconnect`."""

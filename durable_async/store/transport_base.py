@@ -12,9 +12,11 @@ import contextlib
 import logging
 import os
 import random
+import sys
+from _thread import get_ident
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from hiredis import pack_command
 
@@ -51,7 +53,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 process: Final = _Process
-running_loop: Final = asyncio._get_running_loop
+
+if sys.version_info >= (3, 12):
+
+    def is_on(loop: asyncio.AbstractEventLoop | None, thread: int) -> bool:
+        """Whether this code is executed by a loop, which was opened in `thread`."""
+        return loop is not None and asyncio._get_running_loop() is loop
+
+else:
+
+    def is_on(loop: asyncio.AbstractEventLoop | None, thread: int) -> bool:
+        """As above, or by what a callback of the loop steps. Here a look at the running loop is a system call."""
+        return loop is not None and get_ident() == thread and loop.is_running()
+
+
 # Its stub allows only one argument.
 pack: Final[Callable[[Args], bytes]] = pack_command  # type: ignore[assignment]
 
@@ -80,6 +95,7 @@ class Transport(ABC):
         self.last_error: DurableError | None = None
         """Why the last attempt to connect failed; None while connected."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._pid = process.pid
         self._is_closed = False
         self._tries = 0
@@ -132,6 +148,16 @@ class Transport(ABC):
     async def _shut(self) -> None:
         """Fail what is outstanding and release the connection."""
 
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future of the loop in which it is open.
+
+        Raises:
+            RuntimeError: as `submit`.
+        """
+        if self._loop is None:
+            self._refuse()
+        return asyncio.Future(loop=self._loop)
+
     async def call(self, *args: Arg) -> Any:
         """Send one command and wait for its reply.
 
@@ -166,6 +192,7 @@ class Transport(ABC):
         if self._loop is not None:
             raise RuntimeError("this transport was opened before: make a new one")
         self._loop = asyncio.get_running_loop()
+        self._thread = get_ident()
         self._pid = process.pid
         give_up_at = self._loop.time() + wait_s
         try:
@@ -258,7 +285,7 @@ class Transport(ABC):
     def _too_large(self, size_bytes: int) -> PayloadTooLarge:
         return PayloadTooLarge(f"a command of {size_bytes} bytes is longer than {self.max_command_bytes}")
 
-    def _refuse(self) -> None:
+    def _refuse(self) -> NoReturn:
         """Explain a use from where no reply could arrive."""
         if self._pid != process.pid:
             raise RuntimeError(
