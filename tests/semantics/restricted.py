@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -26,6 +28,9 @@ def restricted(url: str, namespace: str, password: str = PASSWORD) -> str:
     admin = redis.Redis.from_url(url)
     try:
         admin.execute_command("ACL", "SETUSER", namespace, "reset", *acl_rules(namespace, password))
+        # A server without a file of users forgets this one with its next restart.
+        with contextlib.suppress(redis.ResponseError):
+            admin.execute_command("ACL", "SAVE")
     finally:
         admin.close()
     scheme, rest = url.split("://", 1)
@@ -46,15 +51,27 @@ def allowed(url: str | None, namespace: str) -> str | None:
 
 
 def everywhere() -> None:
-    """From here on every client and worker that this process makes is such a user, whatever test makes it."""
-    from durable_async.client.session import Session
+    """From here on every client and worker that this process makes is such a user, whatever test makes it.
 
-    connect = Session.__init__
+    The servers that it starts keep their users over a restart.
+    """
+    from durable_async.client.session import Session
+    from durable_async.server.ephemeral import EphemeralServer
+
+    connect, prepare = Session.__init__, EphemeralServer.__init__
 
     def as_user(self: Session, url: str | None, namespace: str) -> None:
         connect(self, allowed(url, namespace), namespace)
 
+    def with_users(self: EphemeralServer, *args: Any, **options: Any) -> None:
+        prepare(self, *args, **options)
+        if not {"aclfile", "requirepass", "user"} & self._settings.keys():
+            users = self.directory / "users.acl"
+            users.touch()
+            self._settings["aclfile"] = str(users)
+
     Session.__init__ = as_user  # type: ignore[method-assign]  # that is the point
+    EphemeralServer.__init__ = with_users  # type: ignore[method-assign]  # too
 
 
 def all_refusals(url: str) -> list[str]:
