@@ -96,6 +96,12 @@ class Campaign:
         assert len(found) > 0.98 * count, "most programs have a result"
         groups = [found[at : at + TOGETHER] for at in range(0, len(found), TOGETHER)]
         asyncio.run(in_turn([partial(self.under_strikes, loaded, schedules) for loaded in groups], AT_ONCE))
+        strikes = sum(len(case.schedule.strikes) for case in self.cases)
+        met = sum(len(case.struck) for case in self.cases)
+        # pytest shows it with -rP.
+        sys.stdout.write(
+            f"{len(found)} programs, {len(self.cases)} cases, {strikes} strikes, {met} of them met a call\n"
+        )
         # What killed workers leave is reported now: in the middle of somebody's `ast.parse` CPython 3.11 trips over it.
         gc.collect()
         self.check()
