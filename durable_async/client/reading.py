@@ -10,7 +10,15 @@ from durable_async.codec import HARD_LIMIT, Codec, Opaque, unpack_failure
 from durable_async.codec import convert as convert_value
 from durable_async.codec.lines import unpack_line
 from durable_async.engine.failures import unpack_error
-from durable_async.engine.records import LETTERS, Kind, Outcome, parse_message, parse_outcome, parse_record
+from durable_async.engine.records import (
+    LETTERS,
+    Kind,
+    Outcome,
+    parse_message,
+    parse_outcome,
+    parse_record,
+    parse_retried,
+)
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import (
     CorruptPayload,
@@ -180,7 +188,7 @@ def _event(index: int, raw: bytes, created_ms: int, codec: Codec) -> HistoryEven
         detail = {"reason": outcome.payload.decode(errors="replace")} if outcome.status == "cancelled" else {}
         return HistoryEvent(index, outcome.status, "", _at(outcome.time_ms), error=error, detail=detail)
     if letter == b"V":
-        return HistoryEvent(index, "retried", "", _at(int(raw[1:])))
+        return HistoryEvent(index, "retried", "", _at(parse_retried(raw)))
     if letter == b"M":
         return _message_event(index, raw, codec)
     if letter == b"R":

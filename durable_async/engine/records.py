@@ -213,6 +213,21 @@ def parse_outcome(raw: bytes) -> Outcome:
         raise CorruptPayload("a run's outcome cannot be read") from None
 
 
+def parse_retried(raw: bytes) -> int:
+    """Reads the line behind a failure that is void: when the run was taken up again.
+
+    Raises:
+        CorruptPayload: if it is none.
+    """
+    try:
+        at = int(raw[1:])
+        if raw[:1] != b"V" or not 0 <= at <= MAX_TIME_MS:
+            raise ValueError
+        return at
+    except ValueError:
+        raise CorruptPayload("the line of a retry cannot be read") from None
+
+
 @dataclass(slots=True)
 class NewChild:
     """A child that a commit creates."""
