@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 
+import budget
 import pytest
 from semantics import restricted
 
@@ -16,6 +17,11 @@ _numbers = itertools.count(1)
 
 if restricted.IS_RESTRICTED:
     restricted.everywhere()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What has an end when the time is over asks for its share."""
+    budget.begin(item)
 
 
 @pytest.fixture(scope="session")

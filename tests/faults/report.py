@@ -78,8 +78,8 @@ HEAD = """# Reliability report
 Measured, not promised. Every row ended with `tests/faults/invariants.py` finding nothing, unless it says FAILED.
 
 Repeat: `tox run -e faults` runs the short matrix on every server of the three that is installed and writes this page;
-`tox run -e faults-long` runs it many times, and the long versions, for hours. `python tests/faults/matrix.py --help`
-has the choices: servers, rounds, a seed, single rows.
+`tox run -e faults-long` goes on with it, and with the long versions, for an hour or as long as it is told, and writes
+[another one](long.md). `python tests/faults/matrix.py --help` has the choices: servers, rounds, a seed, single rows.
 
 {machine}
 
@@ -120,6 +120,12 @@ def variant_of(row: dict[str, Any]) -> str:
     return ", ".join(named) or re.sub(r"^test_(d\d+_)*|\[.*", "", row["test"]).replace("_", " ")
 
 
+def machine(remarks: str) -> str:
+    """A sentence, and another one."""
+    said = f"Machine: {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}. {remarks}"
+    return said.strip()
+
+
 def page(lines: Iterable[dict[str, Any]], *, remarks: str = "") -> str:
     """The report."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -130,8 +136,7 @@ def page(lines: Iterable[dict[str, Any]], *, remarks: str = "") -> str:
             troubles.append(f"* {row['row']} `{row['test']}` on {row['server']}, seed {row.get('seed')}: {what}")
         else:
             groups[row["row"], variant_of(row), row.get("server", "?")].append(row)
-    machine = f"Machine: {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()}. {remarks}"
-    text = HEAD.format(machine=machine.strip()) + line_of(COLUMNS) + line_of("---" for _ in COLUMNS)
+    text = HEAD.format(machine=machine(remarks)) + line_of(COLUMNS) + line_of("---" for _ in COLUMNS)
     cells = [(worst_of(same), cells_of(key, same)) for key, same in groups.items()]
     for _, each in sorted(cells, key=lambda pair: (-pair[0], pair[1])):
         text += line_of(each)

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any
 
 import pytest
 import redis
+from semantics.restricted import IS_RESTRICTED
 
 from durable_async import Durable, IncompatibleServer
 from durable_async.server.binary import find_binary
@@ -159,9 +161,17 @@ def mend_file(server: EphemeralServer) -> None:
 def pair(**config: Any) -> Iterator[tuple[EphemeralServer, EphemeralServer]]:
     """A primary and, in sync with it, a replica."""
     config = {"repl-diskless-sync-delay": 0, **config}
-    with ephemeral_server(tcp=True, extra_config=config) as one, ephemeral_server(tcp=True, extra_config=config) as two:
-        follow(two, one.url)
-        yield one, two
+    with TemporaryDirectory() as folder:
+        if IS_RESTRICTED:
+            # Users are not replicated.
+            config["aclfile"] = f"{folder}/users.acl"
+            Path(config["aclfile"]).touch()
+        with (
+            ephemeral_server(tcp=True, extra_config=config) as one,
+            ephemeral_server(tcp=True, extra_config=config) as two,
+        ):
+            follow(two, one.url)
+            yield one, two
 
 
 def follow(server: EphemeralServer, url: str) -> None:
@@ -175,6 +185,8 @@ def follow(server: EphemeralServer, url: str) -> None:
 def promote(server: EphemeralServer) -> None:
     """Makes it a primary."""
     with redis.Redis.from_url(server.url) as raw:
+        if IS_RESTRICTED:
+            raw.execute_command("ACL", "LOAD")
         raw.execute_command("REPLICAOF", "NO", "ONE")
 
 

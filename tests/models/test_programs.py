@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import budget
 import pytest
 import redis
 from faults.book import Book
@@ -88,6 +89,8 @@ class Campaign:
         case = await self.case(loaded, Schedule())
         await self.case(loaded, Schedule(is_resident=False))
         for n in range(schedules):
+            if budget.is_spent():
+                break
             await self.case(loaded, draw(1000 * first + n, case.calls))
 
     def random(self, first: int, count: int, schedules: int) -> None:

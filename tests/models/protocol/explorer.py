@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import process_time
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from .laws import check, is_over_all
 from .moves import moves
 from .words import Broken, Scene, State
+
+LOOKS = 1_000
+"""States between two questions whether time is left."""
 
 
 @dataclass
@@ -99,8 +103,8 @@ class _Book:
 class Search:
     """One search."""
 
-    def __init__(self, scene: Scene, *, most: int = 1_000_000) -> None:
-        self.scene, self.most = scene, most
+    def __init__(self, scene: Scene, *, most: int = 1_000_000, is_spent: Callable[[], bool] = lambda: False) -> None:
+        self.scene, self.most, self.is_spent = scene, most, is_spent
         first = first_state(scene)
         self.book = _Book(first)
         key = self.book.write(first)
@@ -120,6 +124,8 @@ class Search:
         while self.todo and not broken and len(self.keys) <= self.most:
             broken, trace = self._look(at, self.todo.popleft())
             at += 1
+            if not at % LOOKS and self.is_spent():
+                break
         is_whole = not self.todo
         if not broken and is_whole:
             broken, trace = self._stuck()
