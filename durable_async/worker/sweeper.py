@@ -1,7 +1,8 @@
 """Finds and mends what no transition leaves behind: damage by hands, or by a server that lost what it acknowledged.
 
 All workers together go round the store, one chunk every third of a lease, whoever asks first: the runs of the index,
-the timers, the list of blocked runs, and, for what is listed nowhere, the keys of the server. A run that is in order
+the timers, the list of blocked runs, and, for what is listed nowhere, the keys of the server, with the oldest entries
+of the queues among them. A run that is in order
 costs one look per round, an ended one a hundredth of a look. What is mended is logged and counted.
 """
 
@@ -24,6 +25,8 @@ OTHERS = 50
 """Timers, and blocked runs, in one chunk."""
 KEYS = 200
 """Of the server, in one chunk."""
+ENTRIES = 50
+"""Of a queue that is met among the keys, the oldest ones: what nobody reads any more stays while those behind it go."""
 REMEMBERED = 1_000
 
 
@@ -59,6 +62,10 @@ class Sweeper:
         chosen += await store.doubtful(chunk.timed, chunk.blocked)
         strays = await store.strays(chunk.cursor, KEYS)
         chosen += [links for links in await store.sift_runs(strays.runs, looks_at_all=True) if links is not None]
+        for lane in strays.lanes:
+            _, count = await store.garbage(lane, "", ENTRIES, may_fix=True)
+            if count:
+                log.warning("%d entries of queue %s belonged to no run: removed", count, lane)
         found = await store.inspect(list({links.id: links for links in chosen}.values()), is_untold, may_fix=True)
         for worker in strays.workers:
             self._on_stranger(worker)

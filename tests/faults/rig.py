@@ -44,7 +44,8 @@ FEW_STRIKES = (
 BY_THE_CLOCK = frozenset(
     {
         "poll_due", "poll_schedules", "purge_index", "HGETALL", "XINFO", "XPENDING", "XREADGROUP", "INFO", "CONFIG",
-        "PING", "CLIENT", "take_sweep", "sift_runs", "repair_run", "SCAN", "ZMSCORE", "HSET", "PEXPIRE", "PTTL",
+        "PING", "CLIENT", "take_sweep", "sift_runs", "repair_run", "SCAN", "XRANGE", "ZMSCORE", "HSET", "PEXPIRE",
+        "PTTL",
     }
 )  # fmt: skip
 LEASE_S = 0.7

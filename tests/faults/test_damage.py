@@ -16,7 +16,7 @@ from durable_async.store.keys import Keys
 
 from . import flows
 from .book import clock
-from .fleet import PATIENCE_S, Fleet, injecting
+from .fleet import PATIENCE_S, Fleet, injecting, until
 from .rows import Row, sizes
 
 pytestmark = pytest.mark.slow
@@ -174,6 +174,26 @@ async def test_d39_a_group_is_moved_past_what_nobody_has_read(shared_server: Eph
             async with fleet.serving():
                 assert await handle.result(timeout=PATIENCE_S) == flows.PARENT_RESULT
                 row.book.write("result", id="p", status="completed")
+        await fleet.judge()
+    row.tell(fleet)
+
+
+@pytest.mark.row("D39")
+async def test_d39_what_nobody_names_and_nobody_reads_goes(shared_server: EphemeralServer, row: Row) -> None:
+    """An entry of no run, and its group has been moved past it: no read brings it, so the sweeper looks for it."""
+    keys = Keys(row.namespace)
+    with redis.Redis.from_url(shared_server.url) as raw:
+        fleet = row.fleet(shared_server.url, size=1)
+        fleet.is_damaged = True
+        raw.xgroup_create(keys.queue("default"), "workers", "0", mkstream=True)
+        for fields in GARBAGE:
+            raw.xadd(keys.queue("default"), fields)
+        raw.xgroup_setid(keys.queue("default"), "workers", "$")
+        fleet.hit("XGROUP SETID $", cuts_steps=False)
+        async with fleet.serving():
+            await until(lambda: not raw.xlen(keys.queue("default")), "they are gone")
+            # Whose entry was there before the worker was loses nothing.
+            await fleet.load(2)
         await fleet.judge()
     row.tell(fleet)
 
