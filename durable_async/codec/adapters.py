@@ -53,6 +53,7 @@ class Adapter:
 
 
 _IDENTITY: Final = Adapter(Any, None)
+_SCALARS: Final = frozenset({bool, int, float, str, bytes})
 
 # By identity, not by equality: ``A | B == B | A``, but which is tried first is not the same. The adapter keeps its
 # annotation alive, so an id is never reused while it is a key here. Plain classes, whose equality is identity, are
@@ -96,6 +97,8 @@ def convert(value: object, annotation: Any, what: str = "input") -> object:
         InvalidInput: if the value does not fit; the message holds the path and the reason, never a value.
         TypeError: if the annotation is text, or refers to a name that cannot be resolved.
     """
+    if type(value) is annotation and annotation in _SCALARS:
+        return value  # as the reader would give it
     return adapter_for(annotation)(value, what)
 
 
@@ -111,6 +114,6 @@ def roundtrip(
     """
     data = codec.encode(value, limit=limit, what=what)
     if type(value) in codec.unchanging:
-        return data, adapter_for(annotation)(value, what)
+        return data, convert(value, annotation, what)
     # Wrappers may make the stored form longer than the limit, which is about the encoded value.
     return data, adapter_for(annotation)(codec.decode(data, limit=max(limit + 4096, len(data))), what)

@@ -9,6 +9,7 @@ from durable_async.codec import lowering, scan, wire
 from durable_async.codec.base import HARD_LIMIT, Codec
 from durable_async.codec.custom import CustomType, by_class
 from durable_async.codec.envelope import foreign_form
+from durable_async.codec.walk import ATOMS
 from durable_async.errors import CorruptPayload, PayloadTooLarge
 
 
@@ -47,10 +48,14 @@ class MsgpackCodec(Codec):
 
     def encode(self, value: object, *, limit: int, what: str = "value") -> bytes:
         """See `Codec.encode`."""
-        data = lowering.pack(lowering.lower(value, limit, what, self._custom), what)
-        if len(data) > limit:
-            raise lowering.too_large(len(data), limit, what)
-        if len(data) > scan.SMALL:
+        if type(value) in ATOMS:
+            data = wire.pack(value)
+        else:
+            data = lowering.pack(lowering.lower(value, limit, what, self._custom), what)
+        size = len(data)
+        if size > limit:
+            raise lowering.too_large(size, limit, what)
+        if size > scan.SMALL:
             try:
                 scan.check_own(data, limit)
             except scan.TooManyParts as error:

@@ -25,14 +25,15 @@ async def live(run: Run, payload: bytes) -> None:
     # As asyncio.run does: what the body left behind is cancelled and awaited before the run ends.
     status, data, error = await outcome_of(run, payload)
     run.is_ending = True
-    await run.loop.wind_up()
+    if not run.loop.is_alone:
+        await run.loop.wind_up()
     await _end(run, status, data, error)
 
 
 async def _end(run: Run, status: str, data: bytes, error: BaseException | None) -> None:
     if run.has_children:
         await until_started(run)
-    close_children(run)
+        close_children(run)
     if run.has_questions:
         close_questions(run)
     if run.is_cancelled:

@@ -56,6 +56,11 @@ the numbers; the high bits keep apart the thousands of equally numbered tasks of
 _SEED_MASK: Final = (1 << 20) - 1
 _seeds = count(1)
 
+_SWALLOWING: Final[deque[Any]] = deque(maxlen=0)
+"""The ready queue of all loops that are closed: what is appended is dropped."""
+_new_handle: Final = object.__new__
+_is_done: Final = asyncio.Task.done
+
 _KEEP_DONE: Final = 64
 """Finished tasks and cancelled timers that may linger before a purge is worth its cost."""
 
@@ -122,9 +127,10 @@ class DeterministicLoop(SwappedLoop):
             Abandoned: if the loop was abandoned or closed.
         """
         if not self._is_stepping and not self._is_closed and not self._ready:
-            due = self.next_due()
+            due = self.next_due() if self._timers else None
             if due is None or due > to:  # nobody is to notice but the next who asks for the time
-                self._now = max(self._now, to)
+                if to > self._now:
+                    self._now = to
                 return
         self._step(lambda: self._fire(to))
 
@@ -148,14 +154,24 @@ class DeterministicLoop(SwappedLoop):
         self._purge_at = max(_KEEP_DONE, 2 * len(alive))
         return list(alive)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether `wind_up`, called by the only task there ever was, would find nothing to do."""
+        return len(self._tasks) == 1 and self._asyncgens is None
+
+    @property
+    def has_timers(self) -> bool:
+        """Whether any timer waits for its time, or has been cancelled not long ago."""
+        return bool(self._timers)
+
     async def wind_up(self) -> None:
         """Cancel and await every other task, then close unfinished async generators, as ``asyncio.run`` does.
 
         Run it as a task once the body is done. Tasks that clean-up code starts are cancelled too. Errors are reported
         to the exception handler.
         """
-        if len(self._tasks) == 1 and self._asyncgens is None:
-            return  # who asks is alone
+        if self.is_alone:
+            return
         me = asyncio.current_task(self)
         while pending := [task for task in self.tasks if task is not me]:
             for task in pending:
@@ -197,11 +213,11 @@ class DeterministicLoop(SwappedLoop):
         if self._is_stepping:
             raise RuntimeError("a loop cannot be abandoned by what runs on it")
         try:
-            if any(not task.done() for task in self._tasks) or self._asyncgens is not None:
+            if self._asyncgens is not None or not all(map(_is_done, self._tasks)):
                 self._step(self._close_all)
         finally:
             self._is_closed = True
-            self._ready = deque(maxlen=0)
+            self._ready = _SWALLOWING
             self._timers.clear()
             self._tasks.clear()
             if self._redelivery is not None:
@@ -221,7 +237,11 @@ class DeterministicLoop(SwappedLoop):
             context = copy_context()
             if getattr(callback, "__name__", None) == METHOD:
                 return self._redeliver(callback, args, context)
-        handle = LoopHandle(callback, args, context)
+        handle = _new_handle(LoopHandle)  # without a call of its __init__: asyncio asks for one at every step of a task
+        handle._callback = callback
+        handle._args = args
+        handle._context = context
+        handle._cancelled = False
         self._ready.append(handle)
         return handle
 
@@ -382,7 +402,7 @@ class DeterministicLoop(SwappedLoop):
     def _close_all(self) -> None:
         """Close every pending coroutine and cut the references between tasks and what they wait for."""
         self._is_closed = True
-        self._ready = deque(maxlen=0)
+        self._ready = _SWALLOWING
         self._timers.clear()
         tasks = [task for task in self._tasks if not task.done()]
         interrupt: BaseException | None = None

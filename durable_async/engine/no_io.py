@@ -87,9 +87,8 @@ class NoIOLoop(asyncio.AbstractEventLoop):
     def get_task_factory(self) -> None:
         """None, as there is no factory."""
 
-    def get_debug(self) -> bool:
-        """False: asyncio's debug mode measures wall time."""
-        return False
+    get_debug: Any = bool
+    """False, as `bool()` is: asyncio's debug mode measures wall time. All futures ask, so it is no Python function."""
 
     def set_debug(self, enabled: bool) -> None:
         """Do nothing: asyncio's debug mode measures wall time."""

@@ -269,6 +269,11 @@ class Entry:
     question: tuple[str, str, str, bytes] | None = None
     """What is asked or closed: letter, name, head and rest; see `asking`."""
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether a commit with it does anything but append, take or drop."""
+        return bool(self.create is not None or self.await_child or self.cancel_child or self.question)
+
 
 class Want(enum.StrEnum):
     """What an owner asks of its commit beside the list; a terminal status asks for the end."""

@@ -287,7 +287,7 @@ class Run:
 
     def _pass_timers(self, now_ms: int) -> bool:
         """Fires what was due by then; whether anything was."""
-        if self.loop.next_due() is None:
+        if not self.loop.has_timers:
             return False
         # Time moves only through what is journaled: a record of its own, if timers fire because of it.
         due_ms = self.next_due_ms()
@@ -406,7 +406,7 @@ class Run:
     def _cut(self) -> list[Entry]:
         effects = 0
         for at, entry in enumerate(self._list if len(self._list) > EFFECTS_PER_COMMIT else ()):
-            if entry.create is not None or entry.await_child or entry.cancel_child or entry.question:
+            if entry.has_effect:
                 effects += 1
                 if effects > EFFECTS_PER_COMMIT:
                     cut, self._list = self._list[:at], self._list[at:]

@@ -32,7 +32,8 @@ class _Live:
 
     call: StepCall
     future: asyncio.Future[Any]
-    first_ms: int
+    first_s: float
+    """When it was called, by the run's loop."""
     is_backing_off: bool = False
     is_marked: bool = False
     """The mark of an at-most-once attempt was found in the journal."""
@@ -59,7 +60,7 @@ class Steps:
         name = prefix + spec.name
         identity = f"{name}#{run.count(name)}"
         call = StepCall(identity, spec, args, kwargs, 1, run.identity.id)
-        live = self._live[identity] = _Live(call, run.loop.create_future(), run.now_ms)
+        live = self._live[identity] = _Live(call, run.loop.create_future(), run.loop.time())
         self.launches.append(call)
         if spec.at_most_once:
             self._mark(call)
@@ -150,7 +151,9 @@ class Steps:
 
     def take_aborts(self) -> list[StepCall]:
         """The running attempts whose awaiter is gone."""
-        aborts, self.aborts = self.aborts, []
+        aborts = self.aborts
+        if aborts:
+            self.aborts = []
         return aborts
 
     def returned(self, call: StepCall, value: object, now_ms: int, duration_ms: int) -> None:
@@ -170,7 +173,9 @@ class Steps:
         policy = call.spec.retry
         delay = policy.delay_ms(call.attempt, spread)
         live = self._live[call.identity]
-        late = policy.max_elapsed is not None and now_ms + delay - live.first_ms > to_ms(policy.max_elapsed)
+        late = policy.max_elapsed is not None and now_ms + delay - round(live.first_s * 1000) > to_ms(
+            policy.max_elapsed
+        )
         # An effect that may have happened is repeated only for those who say so by name.
         is_unknown = live.interrupted is not None and not _names_interruption(policy)
         if late or is_unknown or not policy.allows(error, call.attempt):

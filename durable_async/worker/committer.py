@@ -32,7 +32,8 @@ def commit_of(resident: Resident, turn: Turn, worker_id: str, shared: SharedInpu
     )
     for entry in turn.entries:
         commit.lines.append((entry.letter, entry.value))
-        _effect(commit, resident, entry, worker_id)
+        if entry.has_effect:
+            _effect(commit, resident, entry, worker_id)
     if commit.children and (len(commit.children) > 1 or len(commit.children[0].start) > LARGE):
         _share(commit, shared)
     return commit

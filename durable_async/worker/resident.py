@@ -15,7 +15,7 @@ from durable_async.store.commands import Claimed
 class Held:
     """An entry this worker has read and not yet acked."""
 
-    __slots__ = ("entry_id", "has_entered", "letter", "run_id", "stream_key")
+    __slots__ = ("entry_id", "has_entered", "letter", "name", "run_id", "stream_key")
 
     def __init__(self, stream_key: str, letter: str, entry_id: str, run_id: str) -> None:
         self.stream_key = stream_key
@@ -24,11 +24,8 @@ class Held:
         self.run_id = run_id
         self.has_entered = False
         """Whether it has a slot of a limited queue, or needs none."""
-
-    @property
-    def name(self) -> str:
+        self.name = letter + entry_id
         """How a record names it."""
-        return self.letter + self.entry_id
 
 
 class Resident:
@@ -112,7 +109,8 @@ class Residents:
         """A run has ended or is somebody else's now."""
         if self._all.get(resident.id) is resident:
             del self._all[resident.id]
-            self._parked.pop(resident.id, None)
+            if self._parked:
+                self._parked.pop(resident.id, None)
 
     def park(self, resident: Resident) -> None:
         """A run holds no slot any more; it stays in memory as long as there is room."""

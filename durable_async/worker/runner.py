@@ -109,7 +109,7 @@ class Runner:
     def _feed(self, resident: Resident, inbox: list[bytes]) -> None:
         if inbox and not self._move(resident, resident.run.feed_messages, inbox):
             return
-        if self._move(resident, resident.run.tick, self.clock.now_ms()):
+        if not resident.run.loop.has_timers or self._move(resident, resident.run.tick, self.clock.now_ms()):
             self.advance(resident)
 
     def _move(self, resident: Resident, move: Callable[[*Ts], None], *args: *Ts) -> bool:
@@ -187,8 +187,7 @@ class Runner:
         if resident.timer is not None:
             resident.timer.cancel()
             resident.timer = None
-        due = resident.run.next_due_ms()
-        if due is not None:
+        if resident.run.loop.has_timers and (due := resident.run.next_due_ms()) is not None:
             delay = self.clock.seconds_until(due)
             resident.timer = self._loop.call_later(delay, self._timer_due, resident)
 
@@ -343,8 +342,9 @@ class Runner:
             self.outbox.ack(held)
 
     def _judge_deferred(self, resident: Resident) -> None:
-        deferred, resident.deferred = resident.deferred, []
-        self.intake.again(deferred)
+        if resident.deferred:
+            deferred, resident.deferred = resident.deferred, []
+            self.intake.again(deferred)
 
     # ------------------------------------------------------------------ leaving memory
 

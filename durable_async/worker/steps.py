@@ -51,9 +51,10 @@ class StepRunner:
 
     def cancel_all(self, resident: Resident) -> None:
         """The run is leaving this worker."""
-        tasks, resident.tasks = resident.tasks, {}
-        for _, task in tasks.values():
-            task.cancel()
+        if resident.tasks:
+            tasks, resident.tasks = resident.tasks, {}
+            for _, task in tasks.values():
+                task.cancel()
 
     def close(self) -> None:
         """Threads still at work are abandoned."""
