@@ -81,6 +81,13 @@ class MuxTransport(Transport):
         if self._link is not None:
             self._link.drop(why)
 
+    def flush_soon(self) -> None:
+        """As `Transport.flush_soon`."""
+        link = self._link
+        if link is not None and not link.is_scheduled:
+            link.is_scheduled = True
+            link.loop.call_soon(link.flush)
+
     async def _establish(self) -> None:
         conn = await self.spec.connect(self.role)
         # No await from here to the end of the take-over: not a byte may reach redis-py's own reader.

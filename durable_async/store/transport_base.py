@@ -129,6 +129,9 @@ class Transport(ABC):
     def reconnect(self, why: str) -> None:
         """Give this connection up and make another one: outstanding replies fail as `ConnectionLost`."""
 
+    def flush_soon(self) -> None:  # noqa: B027  # a transport may do without
+        """What callbacks submit that are ready now is not to wait for one more turn of the loop: a hint."""
+
     def request_reconnect(self, why: str) -> None:
         """As `reconnect`, after the replies already here were delivered, and at most once a second.
 
@@ -156,7 +159,7 @@ class Transport(ABC):
         """
         if self._loop is None:
             self._refuse()
-        return asyncio.Future(loop=self._loop)
+        return self._loop.create_future()
 
     async def call(self, *args: Arg) -> Any:
         """Send one command and wait for its reply.

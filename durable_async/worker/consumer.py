@@ -149,12 +149,26 @@ class StreamReader:
 
     async def _read_streams(self, keys: Sequence[str], count: int, *, is_blocking: bool) -> bool:
         block = ("BLOCK", self.block_ms) if is_blocking else ()
-        reply = await self._transport.call(
-            "XREADGROUP", "GROUP", GROUP, self._consumer, "COUNT", count, *block, "STREAMS", *keys, *[">"] * len(keys)
-        )
-        for key, entries in reply or ():
-            self._take(key.decode(), [parse_entry(e) for e in entries])
-        return bool(reply)
+        has_read: asyncio.Future[bool] = self._transport.create_future()
+
+        def read(reply: Any) -> None:
+            # What waits for a slot is claimed in the very turn in which it was read, not when this loop has its turn.
+            if has_read.done():
+                return
+            if isinstance(reply, Exception):
+                has_read.set_exception(reply)
+                return
+            try:
+                for key, entries in reply or ():
+                    self._take(key.decode(), [parse_entry(e) for e in entries])
+            except Exception as error:  # noqa: BLE001  # for this loop, which reports it
+                has_read.set_exception(error)
+            else:
+                has_read.set_result(bool(reply))
+
+        group = ("XREADGROUP", "GROUP", GROUP, self._consumer)
+        self._transport.submit((*group, "COUNT", count, *block, "STREAMS", *keys, *[">"] * len(keys)), read)
+        return await has_read
 
     async def _server_error(self, error: ServerError) -> None:
         if error.code in ("NOGROUP", "UNBLOCKED"):

@@ -27,14 +27,16 @@ class Outbox:
     def ack(self, held: Held) -> None:
         """A script has found this entry settled or garbage."""
         self._acks.setdefault(held.stream_key, []).append(held)
-        self._schedule()
+        if not self._is_scheduled:
+            self._schedule()
 
     def push(self, clients: str, id: str, status: str, payload: bytes) -> None:
         """A run has ended: tell those who wait, named with spaces between."""
         value = status.encode() + b"\n" + payload if len(payload) <= INLINE_BYTES else status.encode()
-        for client in clients.split():
+        for client in clients.split() if " " in clients else (clients,):
             self._pushes.setdefault(client, []).extend((id, value))
-        self._schedule()
+        if not self._is_scheduled:
+            self._schedule()
 
     def hint(self, clients: str, id: str) -> None:
         """A run has gone on: tell those who watch it, marked among those who wait."""
@@ -47,6 +49,7 @@ class Outbox:
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
+            self._store.caller.transport.flush_soon()  # in the same turn, behind what is sent
 
     def flush(self) -> None:
         """Sends what has collected."""
