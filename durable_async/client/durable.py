@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
@@ -145,16 +145,16 @@ class Durable(Serving, Operating, Scheduling, Inputs, Lives, Mounting):
         run = NewRun(
             id=id,
             workflow=spec.name,
-            queue=lane_of(name, check_priority(priority)),
+            queue=name if priority is None else lane_of(name, check_priority(priority)),
             digest=digest,
             start=start_record(payload),
             retention_ms=self._retention_ms if keep is None else to_ms(keep, "retention"),
-            delay_ms=delay_ms(delay, at),
+            delay_ms=0 if delay is None and at is None else delay_ms(delay, at),
             client=listener.client_id,
             token=secrets.token_hex(8) if on_conflict != "join" else "",
             version=spec.version,
             timeout_ms=spec.timeout_ms,
-            key=spec.key_in(name, seen),
+            key="" if spec.limits is None else spec.key_in(name, seen),
         )
         if not listener.is_open:
             await listener.ensure()
@@ -207,11 +207,11 @@ class Durable(Serving, Operating, Scheduling, Inputs, Lives, Mounting):
             raise TypeError(f"wf must be a workflow (a function decorated with @workflow), not {type(wf).__name__}")
         return Handle(self, id, wf.spec.output_type if wf is not None else Any)
 
-    async def _outcome(self, handle: Handle[Any]) -> Outcome:
+    def _outcome(self, handle: Handle[Any]) -> Awaitable[Outcome]:
         listener = self._session.listener
         if handle._waiter is None:
             handle._waiter = listener.waiter(handle.id)
-        return await listener.outcome(handle._waiter, is_registered=handle._is_registered)
+        return listener.outcome(handle._waiter, is_registered=handle._is_registered)
 
     async def get(self, id: str) -> RunInfo:
         """A snapshot of one run.

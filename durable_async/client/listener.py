@@ -11,7 +11,7 @@ import logging
 import secrets
 from time import monotonic
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from durable_async.engine.records import LETTERS, Outcome, parse_outcome
 from durable_async.errors import ConfigurationError, CorruptPayload, RunNotFound, StoreUnavailable
@@ -49,9 +49,9 @@ class Waiter:
         """Whether anybody waits for news."""
         return bool(self._waiting)
 
-    async def news(self) -> None:
+    async def news(self, loop: asyncio.AbstractEventLoop) -> None:
         """Returns when there may be something to see; raises what the waiter is failed with."""
-        future = asyncio.get_running_loop().create_future()
+        future = loop.create_future()
         self._waiting.append(future)
         try:
             await future
@@ -82,6 +82,13 @@ class Waiter:
                 future.exception()  # counts as retrieved
 
 
+class _Known(ref[Waiter]):
+    """What the listener holds of a waiter: nothing that keeps it, once no handle does."""
+
+    __slots__ = ("id",)
+    id: str
+
+
 class Listener:
     """One client's stream and those who wait on it. Opened at the first need."""
 
@@ -89,11 +96,12 @@ class Listener:
         self.client_id = secrets.token_hex(8)
         self._spec = spec
         self._store = store
-        self._waiters: WeakValueDictionary[str, Waiter] = WeakValueDictionary()
+        self._waiters: dict[str, _Known] = {}
         self._watchers: dict[str, list[asyncio.Event]] = {}
         self._transport: Transport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._opening: asyncio.Lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def is_open(self) -> bool:
@@ -120,7 +128,7 @@ class Listener:
                 transport, self._transport = self._transport, None
                 await transport.close()
                 raise
-            loop = asyncio.get_running_loop()
+            loop = self._loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._read()), loop.create_task(self._look())]
 
     def waiter(self, id: str, *, is_start: bool = False, has_lived: bool = False) -> Waiter:
@@ -129,11 +137,26 @@ class Listener:
         A start that follows may be of a new run: its handle must not get the end of one whose retention is over. An id
         that has lived before is taken up again, or was removed to begin anew.
         """
-        waiter = self._waiters.get(id)
+        waiter = self._known(id)
         if waiter is None or ((is_start or has_lived) and waiter.outcome is not None):
-            waiter = self._waiters[id] = Waiter(id)
-        waiter.has_lived |= has_lived
+            waiter = Waiter(id)
+            known = self._waiters[id] = _Known(waiter, self._forget)
+            known.id = id
+        if has_lived:
+            waiter.has_lived = True
         return waiter
+
+    def _known(self, id: str) -> Waiter | None:
+        known = self._waiters.get(id)
+        return known() if known is not None else None
+
+    def _forget(self, known: _Known) -> None:
+        # Another handle may have had a waiter for this id made meanwhile.
+        if self._waiters.get(known.id) is known:
+            del self._waiters[known.id]
+
+    def _all(self) -> list[Waiter]:
+        return [waiter for known in list(self._waiters.values()) if (waiter := known()) is not None]
 
     async def outcome(self, waiter: Waiter, *, is_registered: bool) -> Outcome:
         """Waits until the run has ended; cancelling this touches nothing but the wait.
@@ -145,8 +168,9 @@ class Listener:
             await self.ensure()
         if waiter.outcome is None and not is_registered:
             await self._ask(waiter)
+        loop = self._loop or asyncio.get_running_loop()
         while waiter.outcome is None:
-            await waiter.news()
+            await waiter.news(loop)
             if waiter.outcome is None:
                 await self._ask(waiter)
         return waiter.outcome
@@ -191,23 +215,45 @@ class Listener:
                 if monotonic() - refreshed > REFRESH_S:
                     refreshed = monotonic()
                     await self._touch()
-                reply = await self._transport.call("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1000, "STREAMS", key, last)
-                for _, entries in reply or ():
-                    for entry_id, pairs in entries:
-                        last = entry_id
-                        self._pushed(pairs)
+                last = await self._read_some(self._transport, key, last)
             except ConnectionLost:
                 await asyncio.sleep(0.2)
             except (ServerError, StoreUnavailable, ConfigurationError) as error:
                 log.warning("waiting for results was interrupted: %s", error)
                 await asyncio.sleep(1.0)
 
+    async def _read_some(self, transport: Transport, key: str, last: bytes | str) -> bytes | str:
+        """Takes what has been pushed since, as soon as it comes; up to where that is."""
+        done: asyncio.Future[bytes | str] = transport.create_future()
+
+        def read(reply: Any) -> None:
+            # Here, and not when this task has its turn: whoever waits for a result goes on a turn earlier.
+            if done.done():
+                return
+            if isinstance(reply, Exception):
+                done.set_exception(reply)
+                return
+            at = last
+            try:
+                for _, entries in reply or ():
+                    for entry_id, pairs in entries:
+                        at = entry_id
+                        self._pushed(pairs)
+            except Exception as error:  # noqa: BLE001  # this task's, as if it had read them itself
+                done.set_exception(error)
+            else:
+                done.set_result(at)
+
+        transport.submit(("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1000, "STREAMS", key, last), read)
+        return await done
+
     def _pushed(self, pairs: list[Any]) -> None:
         for at in range(0, len(pairs), 2):
             id = pairs[at].decode(errors="replace")
-            for hint in self._watchers.get(id, ()):
-                hint.set()
-            waiter = self._waiters.get(id)
+            if self._watchers:
+                for hint in self._watchers.get(id, ()):
+                    hint.set()
+            waiter = self._known(id)
             if waiter is None or pairs[at + 1] == WENT_ON:
                 continue
             status, newline, payload = pairs[at + 1].partition(b"\n")
@@ -219,7 +265,7 @@ class Listener:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            for waiter in list(self._waiters.values()):
+            for waiter in self._all():
                 if waiter.is_awaited and waiter.outcome is None:
                     try:
                         await self._ask(waiter)
@@ -236,7 +282,7 @@ class Listener:
         self._tasks = []
         for hint in [hint for hints in self._watchers.values() for hint in hints]:
             hint.set()
-        for waiter in list(self._waiters.values()):
+        for waiter in self._all():
             waiter.fail(StoreUnavailable("the client was closed while waiting for a result"))
         transport, self._transport = self._transport, None
         if transport is not None:
