@@ -43,6 +43,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._clock_resolution = 1e-6
         self.actor = actor
         self.errors: list[str] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self.set_exception_handler(self._note)
 
     def _note(self, loop: Any, context: dict[str, Any]) -> None:
@@ -96,13 +97,19 @@ class SimLoop(asyncio.BaseEventLoop):
             self._timer_cancelled_count -= 1
         return heap[0]._when if heap else None
 
+    def create_task(self, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        task = super().create_task(coroutine, **options)
+        # `asyncio.all_tasks` looks at those of every schedule that was not yet cleared away.
+        self._tasks.append(task)
+        return task
+
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task, from outside of the loop."""
-        return asyncio.Task(coroutine, loop=self)
+        return self.create_task(coroutine)
 
     def end(self) -> None:
         """Cancels every task, as the end of a process does away with them."""
-        for task in [task for task in asyncio.all_tasks(self) if not task.done()]:
+        for task in [task for task in self._tasks if not task.done()]:
             task._log_destroy_pending = False
             task.cancel()
         self.run_ready()

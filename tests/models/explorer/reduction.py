@@ -99,7 +99,7 @@ class Watch:
         """What was touched since it was asked the last time, apart from what the explorer itself has looked at."""
         self._count += 1
         mark = f"mark {self._count}".encode()
-        self._server.execute(("ECHO", mark))
+        self._server.ask(("ECHO", mark))
         read: set[str] = set()
         written = {f"actor {name}" for name in world.touched}
         is_all, is_ours = world.is_all_touched, False
@@ -142,6 +142,8 @@ class Node:
     taken: int = 0
     touch: Touch = EVERYTHING
     """What that which was taken has touched."""
+    kept: tuple[int, list[tuple[Any, ...]]] = (0, [])
+    """How to come back here, if there is anything left to be tried."""
     is_before_pause: bool = False
     """Nobody could go on after that, and time passed: all that follows comes after all that was before."""
 
@@ -155,11 +157,13 @@ class Tree:
     """All the ways, depth first.
 
     Args:
+        server: what is to be as it was at a place when it is come back to.
         watch: tells what was touched; without it nothing sleeps.
         merges: whether a way ends where it meets a state of another one.
     """
 
-    def __init__(self, watch: Watch | None, *, merges: bool = True) -> None:
+    def __init__(self, server: Server, watch: Watch | None, *, merges: bool = True) -> None:
+        self._server = server
         self._watch = watch
         self._merges = merges
         self._way: list[Node] = []
@@ -170,6 +174,7 @@ class Tree:
     def begin(self) -> None:
         """A schedule begins."""
         self._depth = 0
+        self._server.begin(*(self._way[-1].kept if self._way else ()))
 
     def take(self, world: World, options: list[Option], state: State) -> int | None:
         """Which option is next; None if nothing that follows from here is new."""
@@ -183,7 +188,8 @@ class Tree:
             todo, sleep = self._chosen(keys, sleep, state)
             if not todo:
                 return None
-            node = Node(keys, todo[1:], sleep, todo[0])
+            kept = self._server.keep() if len(todo) > 1 else (0, [])
+            node = Node(keys, todo[1:], sleep, todo[0], kept=kept)
             self._way.append(node)
         self._depth += 1
         if self._is_at_end and self._watch is not None:

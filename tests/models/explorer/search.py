@@ -38,6 +38,7 @@ class Explorer:
 
     def one(self, scenario: Scenario, bounds: Bounds, decisions: tuple[int, ...]) -> Outcome:
         """The schedule of these decisions, with its trace."""
+        self.server.begin()
         return play(self.server, scenario, bounds, Picks(decisions), set(), wants_trace=True)
 
     def all(
@@ -51,7 +52,7 @@ class Explorer:
             is_reduced: whether two orders of independent calls are one; not if it is bounded who waits.
             merges: whether a schedule ends where it meets a state of another one.
         """
-        tree = Tree(self.watch if is_reduced and bounds.switches is None else None, merges=merges)
+        tree = Tree(self.server, self.watch if is_reduced and bounds.switches is None else None, merges=merges)
         examined: set[str] = set()
         while True:
             tree.begin()
@@ -62,6 +63,7 @@ class Explorer:
     def walk(self, scenario: Scenario, bounds: Bounds, seed: int, *, wants_trace: bool = False) -> Outcome:
         """A random schedule: the same seed, the same one."""
         picks = Picks((), rolling(seed))
+        self.server.begin()
         return play(self.server, scenario, bounds, picks, self._examined, wants_trace=wants_trace)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from durable_async.store.scripts import BY_SHA
@@ -36,12 +37,16 @@ DULL = frozenset(
 LONGEST = 90
 
 
+def _not_sent() -> str:
+    return "not sent"
+
+
 class Teller:
     """Writes one schedule down."""
 
     def __init__(self, clock: Clock) -> None:
-        self.lines: list[tuple[float, str, str, str, str]] = []
-        """When, who, what, which fault, what was answered."""
+        self.lines: list[tuple[float, str, str | Call, str, Callable[[], str]]] = []
+        """When, who, what, which fault, what was answered: put into words when it is to be read."""
         self._clock = clock
         self._is_silent = False
         self.tells_all = False
@@ -62,9 +67,7 @@ class Teller:
         if is_sent:
             self.calls.append((who, call, reply))
         if not self._is_silent and (call.name not in DULL or fault or self.tells_all):
-            # Times to live run by the server's clock, which differs from schedule to schedule.
-            said = answer(reply) if is_sent and call.name != "PTTL" else "" if is_sent else "not sent"
-            self.lines.append((self._clock.now, who, describe(call), fault, said))
+            self.lines.append((self._clock.now, who, call, fault, partial(answer, reply) if is_sent else _not_sent))
 
     def move(self, who: str, what: str) -> None:
         """Something that is no call."""
@@ -76,15 +79,17 @@ class Teller:
 
     def _add(self, who: str, what: str) -> None:
         if not self._is_silent:
-            self.lines.append((self._clock.now, who, what, "", ""))
+            self.lines.append((self._clock.now, who, what, "", str))
 
     def text(self) -> str:
         """The whole trace, one line each."""
         names, start = Names(), self.lines[0][0] if self.lines else 0.0
         lines = []
-        for when, who, what, fault, reply in self.lines:
+        for when, who, told, fault, reply in self.lines:
             mark = f"  !! {fault}" if fault else ""
-            back = f"  -> {reply}" if reply else ""
+            said = reply()
+            back = f"  -> {said}" if said else ""
+            what = told if isinstance(told, str) else describe(told)
             lines.append(names.of(f"{when - start:7.2f} {who:>8}  {what}{mark}{back}"))
         return "\n".join(lines)
 

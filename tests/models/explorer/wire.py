@@ -83,6 +83,14 @@ return redis.sha1hex(table.concat(parts, '\\0'))
 """
 """Everything that the store holds, in forty letters, but for what only waiting clients see."""
 _LEASE = re.compile(rb'"lease":([0-9.]+)')
+KEEP = """
+local rows = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  rows[#rows + 1] = {key, math.max(redis.call('PTTL', key), 0), redis.call('DUMP', key)}
+end
+return rows
+"""
+"""Everything that the store holds, so that it can be put back."""
 FIRST_ID = "9000000000000-0"
 """From here on entries are numbered: not by the server's clock, which differs from schedule to schedule."""
 
@@ -123,12 +131,44 @@ class Server:
         self.calls = 0
         self._instead: dict[str, str] = {}
         self._texts: dict[str, str] = {}
-        self.execute(*(("SCRIPT", "LOAD", script.body) for script in SCRIPTS.values()))
-        self._probe, self._state = self.execute(("SCRIPT", "LOAD", PROBE), ("SCRIPT", "LOAD", STATE))
-        self.own = frozenset({self._probe, self._state})
+        self._tape: list[list[Any]] = []
+        """What was answered in this schedule."""
+        self._played = 0
+        self._known = 0
+        self._kept: list[tuple[Any, ...]] = []
+        self.ask(*(("SCRIPT", "LOAD", script.body) for script in SCRIPTS.values()))
+        own = (PROBE, STATE, KEEP)
+        self._probe, self._state, self._keep = self.ask(*(("SCRIPT", "LOAD", text) for text in own))
+        self.own = frozenset({self._probe, self._state, self._keep})
         """The explorer's own scripts: they change nothing."""
 
     def execute(self, *commands: Sequence[Any]) -> list[Any]:
+        """Has some commands executed; the replies, errors among them.
+
+        Up to where a schedule leaves another one it is told what that one was, and the store is put back there.
+        """
+        if self._played == self._known:
+            self._tape.append(self.ask(*commands))
+            self._known += 1
+        replies = self._tape[self._played]
+        assert len(replies) == len(commands), f"the same decisions have led elsewhere: {commands}"
+        self._played += 1
+        if self._played == self._known and self._kept:
+            self.ask(*self._kept)
+            self._kept = []
+        return replies
+
+    def keep(self) -> tuple[int, list[tuple[Any, ...]]]:
+        """For `begin`: how far it has come, and what puts everything back as it is now."""
+        (rows,) = self.ask(("EVALSHA", self._keep, 0))
+        return self._played, [("FLUSHDB",), *(("RESTORE", *row) for row in rows)]
+
+    def begin(self, known: int = 0, kept: Sequence[tuple[Any, ...]] = ()) -> None:
+        """A schedule begins, which is the same as the last one up to there."""
+        self._played, self._known, self._kept = 0, known, list(kept)
+        del self._tape[known:]
+
+    def ask(self, *commands: Sequence[Any]) -> list[Any]:
         """Sends some commands in one write; the replies, errors among them."""
         self._line.send(*commands)
         self.calls += len(commands)
@@ -142,7 +182,7 @@ class Server:
             for old, new in replacements:
                 assert old in body, f"{name} has no {old!r}"
                 body = body.replace(old, new)
-            (sha,) = self.execute(("SCRIPT", "LOAD", body))
+            (sha,) = self.ask(("SCRIPT", "LOAD", body))
             assert not isinstance(sha, Exception), sha
             self._instead[SCRIPTS[name].sha] = sha.decode()
 
@@ -191,7 +231,7 @@ class Server:
 
     def state(self) -> str:
         """What the store holds, as one text that is the same for the same."""
-        (state,) = self.execute(("EVALSHA", self._state, 0))
+        (state,) = self.ask(("EVALSHA", self._state, 0))
         assert not isinstance(state, Exception), state
         return str(state)
 
