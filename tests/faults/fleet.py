@@ -9,6 +9,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -236,24 +237,24 @@ async def until(predicate: Callable[[], Any], what: str, *, patience_s: float = 
 
 @asynccontextmanager
 async def injecting(
-    inject: Callable[[], Any], pause_s: Callable[[], float], *, is_fair: bool = False
+    inject: Callable[[], Any], pause_s: Callable[[], float], *, is_fair: bool = False, most: float = inf
 ) -> AsyncIterator[None]:
     """A fault again and again inside the block, with a pause before each.
 
     A fair one leaves the store in peace for as long as the one before took: on a slow machine a server that is killed
-    twice a second would never be up.
+    twice a second would never be up. One that takes back what was done wants a limit, `most`, as well.
     """
 
     over = asyncio.Event()
 
     async def go_on() -> None:
-        took_s = 0.0
-        while True:
+        took_s, times = 0.0, 0
+        while times < most:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(pause_s(), took_s)):
                     await over.wait()
                 return
-            began = monotonic()
+            began, times = monotonic(), times + 1
             done = inject()
             if isinstance(done, Awaitable):
                 await done

@@ -21,6 +21,11 @@ from .fleet import PATIENCE_S, Fleet, until
 from .invariants import check_invariants
 
 
+def most_losses(trees: int) -> int:
+    """A machine that is slow must not lose for ever what it has just done."""
+    return 10 + trees // 10
+
+
 class Insistent:
     """A client that repeats what matters, with the same id, until it has its answer."""
 

@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="as pytest's -k")
     parser.add_argument("--long", action="store_true", help="the long versions instead of the short ones")
     parser.add_argument("--at-once", type=int, default=3, help="how many servers are tested side by side")
-    parser.add_argument("--slots", type=int, default=3, help="how many rows of one server run side by side")
+    parser.add_argument("--slots", type=int, default=2, help="how many rows of one server run side by side")
     parser.add_argument("--folder", help="for figures and logs; by default a new one")
     parser.add_argument("--out", help="the page to write; by default it is printed")
     parser.add_argument("--add", nargs="*", default=[], help="figures of earlier runs (.jsonl) to be counted in")

@@ -16,7 +16,7 @@ import redis
 from durable_async.server.ephemeral import EphemeralServer
 
 from .fleet import injecting, until
-from .losses import Insistent, judge_what_is_there
+from .losses import Insistent, judge_what_is_there, most_losses
 from .proxy import Proxy
 from .rows import Row, sizes
 from .servers import caught_up, follow, pair, promote, sentinels
@@ -84,7 +84,7 @@ async def test_d16_a_replica_is_promoted_that_was_behind(trees: int, row: Row) -
         for _ in range(3):
             fleet.spawn()
         client = Insistent(fleet)
-        async with injecting(fail_over, lambda: fleet.random.uniform(0.3, 1)):
+        async with injecting(fail_over, lambda: fleet.random.uniform(0.3, 1), is_fair=True, most=most_losses(trees)):
             await client.load(trees, 0.3)
         await client.ask_again(trees)
         await fleet.leave()
@@ -117,7 +117,7 @@ async def test_d17_two_primaries_at_once(trees: int, row: Row) -> None:
         for via in (here.url, here.url, there.url, there.url):
             fleet.spawn(via=via)
         client = Insistent(fleet)
-        async with injecting(split, lambda: fleet.random.uniform(0.5, 1.5)):
+        async with injecting(split, lambda: fleet.random.uniform(0.5, 1.5), most=most_losses(trees)):
             await client.load(trees, 0.3)
         await client.ask_again(trees)
         await fleet.leave()

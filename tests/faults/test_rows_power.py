@@ -24,7 +24,7 @@ from durable_async.store.keys import Keys
 
 from . import flows
 from .fleet import Fleet, injecting, until
-from .losses import Insistent, judge_what_is_there
+from .losses import Insistent, judge_what_is_there, most_losses
 from .rows import Row, sizes
 from .servers import Power, mend_file
 
@@ -47,7 +47,7 @@ async def lossy(fleet: Fleet, inject: Callable[[], Any], pause_s: Callable[[], f
     for _ in range(3):
         fleet.spawn()
     client = Insistent(fleet)
-    async with injecting(inject, pause_s, is_fair=True):
+    async with injecting(inject, pause_s, is_fair=True, most=most_losses(trees)):
         await client.load(trees, PACE_S)
     await client.ask_again(trees)
     await fleet.leave()
