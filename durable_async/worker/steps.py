@@ -39,7 +39,9 @@ class StepRunner:
 
     def launch(self, resident: Resident, call: StepCall) -> None:
         """Starts an attempt."""
-        task = self._loop.create_task(self._attempt(resident, call), name=call.identity)
+        # Not by the loop's task factory: one that starts tasks eagerly would run the step before it is known here, and
+        # its outcome would be nobody's.
+        task = asyncio.Task(self._attempt(resident, call), loop=self._loop, name=call.identity)
         resident.tasks[call.identity] = (call, task)
 
     def cancel(self, resident: Resident, call: StepCall) -> None:

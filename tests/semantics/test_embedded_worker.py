@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -77,3 +78,17 @@ async def test_a_worker_that_was_stopped_early_is_no_failure(world: World) -> No
         await asyncio.sleep(0.05)
         assert await world.durable.start(flows.echo, 1, id="r")
     await world.drive()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are never eager there")
+async def test_a_program_whose_tasks_start_eagerly_gets_the_outcomes_of_its_steps(world: World) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]  # since 3.12
+    try:
+        async with world.worker():
+            world.ledger.note("at once may end")  # so that the step awaits nothing
+            given = {"ledger": world.ledger.path, "line": "at once"}
+            handle = await world.durable.start(flows.stuck_once, given, id="eager")
+            assert await world.result(handle) == "at once"
+    finally:
+        loop.set_task_factory(None)
