@@ -37,14 +37,15 @@ def replay(explorer: Explorer, name: str, bounds: str, decisions: str) -> int:
 def pairs(explorer: Explorer, bounds: str, *names: str) -> int:
     """Plays every schedule of these pairs; stops at the first that goes wrong."""
     for name in names or PAIRS:
-        began, count = perf_counter(), 0
+        began, count, ends = perf_counter(), 0, 0
         for outcome in explorer.all(PAIRS[name], Bounds.read(bounds)):
             count += 1
+            ends += outcome.is_whole
             if outcome.problems:
                 say(outcome.report(name, Bounds.read(bounds)))
                 return 1
         seconds = perf_counter() - began
-        say(f"| {name} | {bounds} | {count} | {count / seconds:.0f} |")
+        say(f"| {name} | {bounds} | {count} schedules, {ends} ends | {count / seconds:.0f} a second |")
     return 0
 
 

@@ -270,10 +270,9 @@ class Picks:
 
     def ended(self, world: World) -> None:
         """Nobody can go on."""
-        if self.tree is not None:
-            self.end = self.state()
-            if not self.tree.is_new_end(world, self.end):
-                raise SeenBefore
+        self.end = self.state()
+        if self.tree is not None and not self.tree.is_new_end(world, self.end):
+            raise SeenBefore
 
 
 def play(

@@ -120,6 +120,29 @@ def test_random_walks(explorer: Explorer, first: int) -> None:
     note(walks=count, first=first)
 
 
+def test_a_schedule_that_leaves_another_one_is_the_same_from_its_beginning(explorer: Explorer) -> None:
+    pair = PAIRS["finish-cancel"]
+    whole = [outcome for outcome in explorer.all(pair, Bounds(0)) if outcome.is_whole]
+    assert len(whole) > 1
+    assert [explorer.one(pair, Bounds(0), each.decisions).end for each in whole] == [each.end for each in whole]
+
+
+def test_a_seed_that_goes_wrong_is_shown_and_can_be_shown_again(explorer: Explorer) -> None:
+    bad = next(variant for variant in VARIANTS if variant.name == "a park does not look at the mail")
+    explorer.server.variant(bad.scripts)
+    try:
+        outcome = next(each for seed in range(20) if (each := explorer.walk(MANY, BOUNDS, seed)).problems)
+        again = explorer.one(MANY, BOUNDS, outcome.decisions)
+    finally:
+        explorer.server.variant({})
+    told = outcome.report(MANY.name, BOUNDS)
+    assert "from here on everything is tried" in told
+    assert "commit_run id=twice entry=Qe1 want=park" in told
+    assert f"replay many {BOUNDS} {','.join(map(str, outcome.decisions))}" in told
+    assert all(f"!! {fault.split()[0]}" in told for fault in outcome.faults)
+    assert (again.problems, again.trace) == (outcome.problems, outcome.trace)
+
+
 def test_the_same_seed_is_the_same_trace(explorer: Explorer) -> None:
     one = explorer.walk(MANY, BOUNDS, 7, wants_trace=True)
     again = explorer.walk(MANY, BOUNDS, 7, wants_trace=True)
