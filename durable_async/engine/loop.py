@@ -96,7 +96,8 @@ class DeterministicLoop(SwappedLoop):
         """Whatever the owner wants to find again from inside the body; the loop never looks at it."""
         self._now = now
         self._number = self._base = ((next(_seeds) if seed is None else seed) & _SEED_MASK) << _SEED_SHIFT
-        self._ready: deque[LoopHandle | LoopTimer] = deque()
+        self._ready: deque[LoopHandle | LoopTimer] | None = deque()
+        """None while the loop rests: an empty queue takes more than half a kilobyte."""
         self._timers: list[tuple[float, int, LoopTimer]] = []
         self._cancelled_timers = 0
         self._tasks: list[LoopTask[Any]] = []
@@ -182,9 +183,15 @@ class DeterministicLoop(SwappedLoop):
                     self._report("a task raised while the workflow was ending", error, task=task)
         await self.shutdown_asyncgens()
 
+    def rest(self) -> None:
+        """It is likely to stay as it is for a while: let go of what is easily made anew."""
+        if not self._ready and not self._is_closed and not self._is_stepping:
+            self._ready = None
+
     def freeze(self) -> None:
         """Never step what is there now again; what is created from here on runs. Call it from a plain callback."""
-        self._ready.clear()
+        if self._ready:
+            self._ready.clear()
         self._timers.clear()
         self._redelivery = None
         for task in self._tasks:
@@ -242,7 +249,10 @@ class DeterministicLoop(SwappedLoop):
         handle._args = args
         handle._context = context
         handle._cancelled = False
-        self._ready.append(handle)
+        ready = self._ready
+        if ready is None:
+            ready = self._ready = deque()
+        ready.append(handle)
         return handle
 
     def call_soon_threadsafe(
@@ -278,7 +288,7 @@ class DeterministicLoop(SwappedLoop):
         timer = LoopTimer(when, callback, args, self, copy_context() if context is None else context)
         if when <= self._now:
             timer._scheduled = False
-            self._ready.append(timer)
+            self._put(timer)
         elif not self._is_closed:
             self._number += 1
             heappush(self._timers, (when, self._number, timer))
@@ -340,8 +350,15 @@ class DeterministicLoop(SwappedLoop):
 
     # --- inside ---
 
+    def _put(self, handle: LoopHandle | LoopTimer) -> None:
+        if self._ready is None:
+            self._ready = deque()
+        self._ready.append(handle)
+
     def _drain(self) -> None:
         ready = self._ready
+        if ready is None:
+            ready = self._ready = deque()
         redelivery = self._redelivery
         if redelivery is not None and ready:
             redelivery.begin()
@@ -380,7 +397,7 @@ class DeterministicLoop(SwappedLoop):
             timer = heappop(self._timers)[2]
             timer._scheduled = False
             self._now = max(self._now, due)
-            self._ready.append(timer)
+            self._put(timer)
             self._drain()
         self._now = max(self._now, to)
 
@@ -396,7 +413,7 @@ class DeterministicLoop(SwappedLoop):
         if self._redelivery is None:
             self._redelivery = Redelivery(self.call_soon, lambda: [hash(task) for task in self.tasks])
         handle = LoopHandle(self._redelivery.deliver, (callback, *args), context)
-        self._ready.append(handle)
+        self._put(handle)
         return handle
 
     def _close_all(self) -> None:

@@ -397,6 +397,7 @@ class Run:
             return Turn(entries, Want.GO, b"", None, sets)
         if self.has_children:
             self.children.rest()
+        self.loop.rest()
         waiting = describe(self)
         if waiting != self._waiting_shown:
             self._waiting_shown = waiting

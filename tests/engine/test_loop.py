@@ -302,3 +302,35 @@ def test_a_closed_loop_cannot_be_stepped() -> None:
         loop.run_ready()
     with pytest.raises(Abandoned):
         loop.advance(1)
+
+
+def test_a_loop_that_rests_goes_on_as_if_it_had_not() -> None:
+    trace: list[str] = []
+
+    async def main() -> None:
+        await asyncio.sleep(1)
+        trace.append("timer")
+        await future
+        trace.append("future")
+
+    loop = DeterministicLoop()
+    future = loop.create_future()
+    loop.create_task(main())
+    loop.rest()  # not while something is ready
+    loop.run_ready()
+    loop.rest()
+    loop.run_ready()
+    loop.advance(2)
+    loop.rest()
+    assert loop.is_quiescent and trace == ["timer"]
+    future.set_result(None)
+    loop.run_ready()
+    loop.rest()
+    loop.call_at(0, trace.append, "late")
+    loop.run_ready()
+    loop.rest()
+    loop.freeze()
+    loop.abandon()
+    loop.rest()
+    loop.call_soon(trace.append, "never")
+    assert trace == ["timer", "future", "late"]
