@@ -242,7 +242,7 @@ class Listener:
             except Exception as error:  # noqa: BLE001  # this task's, as if it had read them itself
                 done.set_exception(error)
             else:
-                done.set_result(at)
+                done.set_result(at)  # nobody can have cancelled it: those who are told have not had their turn yet
 
         transport.submit(("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1000, "STREAMS", key, last), read)
         return await done

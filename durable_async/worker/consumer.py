@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from durable_async.store.errors import ConnectionLost, ServerError, classify
@@ -162,9 +163,11 @@ class StreamReader:
                 for key, entries in reply or ():
                     self._take(key.decode(), [parse_entry(e) for e in entries])
             except Exception as error:  # noqa: BLE001  # for this loop, which reports it
-                has_read.set_exception(error)
+                answer = partial(has_read.set_exception, error)
             else:
-                has_read.set_result(bool(reply))
+                answer = partial(has_read.set_result, bool(reply))
+            if not has_read.done():  # whoever took them may have stopped this loop
+                answer()
 
         group = ("XREADGROUP", "GROUP", GROUP, self._consumer)
         self._transport.submit((*group, "COUNT", count, *block, "STREAMS", *keys, *[">"] * len(keys)), read)
