@@ -32,14 +32,6 @@ from durable_async.errors import ConfigurationError, StoreUnavailable
 from durable_async.store.check import ServerInfo, check_server
 from durable_async.store.url import StoreUrl, mask_url, parse_url
 
-try:
-    from redis.driver_info import DriverInfo
-except ImportError:  # an older redis-py knows its version
-    _DRIVER: dict[str, Any] = {}
-else:
-    # Left to itself, redis-py reads its version from the disk for every connection, which takes milliseconds.
-    _DRIVER = {"driver_info": DriverInfo(lib_version=redis.__version__)}
-
 __all__ = ["ConnectionSpec", "ServerInfo", "StoreUrl", "check_server", "mask_url", "parse_url"]
 
 # redis-py does not annotate these.
@@ -58,6 +50,18 @@ _KEEPALIVE: Final = {
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 }
+
+
+def _names_itself() -> dict[str, Any]:
+    """Left to itself, redis-py reads its version from the disk for every connection, which takes milliseconds."""
+    try:
+        from redis.driver_info import DriverInfo
+    except ImportError:  # an older redis-py knows its version
+        return {}
+    return {"driver_info": DriverInfo(lib_version=redis.__version__)}
+
+
+_DRIVER: Final = _names_itself()
 
 
 @dataclass(frozen=True, slots=True)
