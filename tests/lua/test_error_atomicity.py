@@ -436,10 +436,10 @@ async def test_only_declared_keys_are_touched(worlds: Callable[[], World], case:
     world.caller.is_dry = False
     with world.server.monitor() as monitor:
         world.caller.execute(command)
-        world.server.echo("done")
+        world.server.echo(f"done {world.keys.base}")
         seen = []
         for entry in monitor.listen():
-            if "done" in entry["command"]:
+            if f"done {world.keys.base}" in entry["command"]:
                 break
             if entry["client_type"] == "lua":
                 seen.append(entry["command"].split(" "))

@@ -106,19 +106,19 @@ async def test_what_is_below_outlives_a_tree_of_several_levels(world: World) -> 
 
 
 async def test_an_input_that_is_lost_blocks_the_child_and_says_so(world: World) -> None:
+    given = {"text": flows.LARGE, "ledger": world.ledger.path}
     async with world.workers():
-        handle = await world.durable.start(flows.leaves_waiting, world.ledger.path, id="p")
-        await world.result(handle)
-        for n in range(3):
-            await world.until_status(f"p/c{n}", Status.WAITING)
+        # It does not end: an end would give each of its children a copy.
+        await world.durable.start(flows.leaves_and_waits, given, id="p")
+        for id in ("p", "p/g0", "p/g1"):
+            await world.until_status(id, Status.WAITING)
     world.raw.delete(world.keys.shared("p"))
-    await world.durable.send_event("p/c0", "go", 0)
+    await world.durable.send_event("p/g0", "go", 0)
 
     async def is_blocked() -> bool:
-        info = await world.durable.get("p/c0")
-        return info.waiting_for == "data: the input of run p/c0 is incomplete"
+        info = await world.durable.get("p/g0")
+        return info.waiting_for == "data: the input of run p/g0 is incomplete"
 
     async with world.workers():
         await world.until(is_blocked, "it is blocked, and says why")
-    for n in range(3):
-        await world.durable.terminate(f"p/c{n}")
+    await world.durable.terminate("p")
