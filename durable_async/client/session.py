@@ -13,7 +13,7 @@ from durable_async.server.embedded import ensure_server_async
 from durable_async.store.connect import ConnectionSpec, check_server, mask_url
 from durable_async.store.keys import Keys
 from durable_async.store.retry import Caller
-from durable_async.store.scripts import with_source
+from durable_async.store.scripts import FORMS, with_source
 from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
 from durable_async.store.transport_base import Transport, is_on, process
@@ -114,7 +114,7 @@ class Session:
             await transport.close()
             raise
         self._transport = transport
-        self._caller = Caller(transport, on_noscript=with_source)
+        self._caller = Caller(transport, on_noscript=with_source, forms=FORMS)
         self._store = Store(self._caller, self.keys, deadline_s=DEADLINE_S)
         self._listener = Listener(self._spec, self._store)
         self._pid = os.getpid()

@@ -7,9 +7,9 @@ Values that people stored are never packed this way; see `msgpack_codec`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from msgpack import Packer  # type: ignore[import-untyped, unused-ignore]
+from msgpack import Packer, unpackb  # type: ignore[import-untyped, unused-ignore]
 
 _packer = Packer(use_bin_type=False)
 
@@ -22,3 +22,15 @@ def pack_flat(values: Sequence[str | bytes | int]) -> bytes:
     """
     packed: Any = _packer.pack(values)
     return bytes(packed)
+
+
+def unpack_flat(packed: bytes) -> list[bytes | Literal[False]]:
+    """The values of a list that a script has packed; False where it found none.
+
+    Raises:
+        ValueError: if it is no such list.
+    """
+    values: Any = unpackb(packed, raw=True)
+    if not isinstance(values, list):
+        raise ValueError("not a list")
+    return values

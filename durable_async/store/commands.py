@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from durable_async.codec.flat import pack_flat
+from durable_async.codec.flat import pack_flat, unpack_flat
 from durable_async.errors import CorruptPayload
 
 LAST_MS: Final = 253_402_300_799_000
@@ -125,15 +125,16 @@ class Claimed:
 
     @classmethod
     def _from_reply(cls, reply: Sequence[Any]) -> Claimed:
-        _, epoch, f, journal, length, inbox = reply
-        started, workflow, queue, attempt, created, version, _, kept, gen, late = f[8:18]
-        parent, ref, hint, parent_queue, depth = f[18:] or NOBODYS
+        _, epoch, packed, journal, length, inbox = reply
+        f = unpack_flat(packed)
+        started, workflow, queue, attempt, created, version, kept, gen, late = f[:9]
+        parent, ref, hint, parent_queue, depth = f[9:] or NOBODYS
         # In the order of the fields, not by name: this is read for every run, and names cost a microsecond.
         return cls(
             epoch,
             _time_ms(started),
-            "" if workflow is None else workflow.decode(),
-            "" if queue is None else queue.decode(),
+            workflow.decode() if workflow else "",
+            queue.decode() if queue else "",
             parent.decode() if parent else "",
             ref.decode() if ref else "",
             hint.decode() if hint else "",
@@ -141,7 +142,7 @@ class Claimed:
             int(attempt) if attempt else 1,
             int(depth) if depth else 0,
             _time_ms(created),
-            None if version is None else version.decode(),
+            None if version is False else version.decode(),
             int(kept) if kept else -1,
             int(gen) if gen else 1,
             _time_ms(late) if late else None,
@@ -200,7 +201,7 @@ class Standing:
     retention_ms: int = 0
 
 
-def _time_ms(value: bytes | None) -> int:
+def _time_ms(value: bytes | Literal[False]) -> int:
     time_ms = int(value or 0)
     if not 0 <= time_ms <= LAST_MS:
         raise ValueError

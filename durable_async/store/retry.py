@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final
 
 from durable_async.errors import ConfigurationError, StoreUnavailable
+from durable_async.store.batches import Forms
 from durable_async.store.deadlines import Deadlines
 from durable_async.store.errors import Kind, ServerError, Verdict, classify
 from durable_async.store.transport_base import Arg, Args, Reply, Transport
@@ -37,12 +38,22 @@ class Caller:
     Args:
         transport: open, and closed by whoever opened it.
         on_noscript: gives the EVAL form of a script the server does not know.
+        forms: of scripts that take many calls, by SHA: calls made in one tick leave together where the transport can.
         start_s: the first pause between two tries in seconds; it doubles up to the cap of each error, and each pause
             is drawn from its second half, so that callers part.
     """
 
-    def __init__(self, transport: Transport, *, on_noscript: NoScript | None = None, start_s: float = START_S) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        on_noscript: NoScript | None = None,
+        forms: Forms | None = None,
+        start_s: float = START_S,
+    ) -> None:
         self.transport = transport
+        if forms is not None:
+            transport.forms = forms
         self.on_noscript = on_noscript
         self.start_s = start_s
         self.trouble: str | None = None

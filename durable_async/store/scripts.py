@@ -3,6 +3,9 @@
 A script names its slots once (`local run_key = KEYS[1]`, `local epoch = ARGV[2]`); those names are its signature. The
 loader expands `--- @include "lib/x"` (each file once), turns `STATUS.X` into its number and computes the SHA.
 A script whose text accesses KEYS or ARGV by a computed index takes more than its named slots.
+
+A script with the line `--- @batch` has a second form, made from the same text: it takes many calls, and answers each as
+the script itself would (see forms/batch). A transport uses it for calls that leave in one write.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ from durable_async.store.transport_base import Arg, Args
 
 _SLOT = re.compile(r"^local (\w+) = (KEYS|ARGV)\[(\d+)\]$", re.MULTILINE)
 _INCLUDE = re.compile(r'^--- @include "([\w/]+)"$', re.MULTILINE)
+_BATCH = re.compile(r"^--- @batch\n", re.MULTILINE)
+_PARTS = re.compile(
+    r"(?P<slots>(?:.*\n)*local \w+ = (?:KEYS|ARGV)\[\d+\]\n)(?P<parts>(?:--- @include.*\n)*)"
+)  # a comment, the slots, and what is included at once
 _STATUS = re.compile(r"\bSTATUS\.(\w+)\b")
 _COMPUTED = {kind: re.compile(rf"{kind}\[(?!\d+\])|#{kind}\b|unpack\({kind}\b") for kind in ("KEYS", "ARGV")}
 _OPTIONAL = {"KEYS": re.compile(r"KEYS\[(\d+)\]"), "ARGV": re.compile(r"ARGV\[(\d+)\]")}
@@ -28,9 +35,9 @@ class ScriptError(Exception):
 
 
 class Script:
-    """One transition: its text, its SHA and the names of its slots."""
+    """One transition: its text, its SHA, the names of its slots; `batch` is its form for many calls, if it has one."""
 
-    __slots__ = ("args", "body", "keys", "more_args", "more_keys", "name", "sha")
+    __slots__ = ("args", "batch", "body", "keys", "more_args", "more_keys", "name", "sha")
 
     def __init__(self, name: str, source: str) -> None:
         self.name = name
@@ -38,8 +45,10 @@ class Script:
         self.args = _slots(name, source, "ARGV")
         self.more_keys = _takes_more(source, "KEYS", len(self.keys))
         self.more_args = _takes_more(source, "ARGV", len(self.args))
+        source, is_batched = _BATCH.subn("", source)
         self.body = _translate(name, _expand(source, set())).encode()
-        self.sha = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
+        self.sha = sha_of(self.body)
+        self.batch = _translate(name, _in_batches(source)).encode() if is_batched else b""
 
     def call(self, keys: Sequence[Arg], args: Sequence[Arg]) -> tuple[Arg, ...]:
         """The EVALSHA command for these keys and arguments.
@@ -52,6 +61,17 @@ class Script:
         if len(args) < len(self.args) or (len(args) > len(self.args) and not self.more_args):
             raise ScriptError(f"{self.name} takes arguments {self.args}, got {len(args)}")
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+class Form:
+    """A script's form for many calls, as it is sent."""
+
+    __slots__ = ("body", "name", "sha")
+
+    def __init__(self, script: Script) -> None:
+        self.name = script.name
+        self.body = script.batch
+        self.sha = sha_of(script.batch).encode()
 
 
 def _slots(name: str, source: str, kind: str) -> tuple[str, ...]:
@@ -74,6 +94,21 @@ def _expand(source: str, seen: set[str]) -> str:
         return _expand(_read(part), seen)
 
     return _INCLUDE.sub(include, source)
+
+
+def _in_batches(source: str) -> str:
+    """The script as a function that is called for each call in turn; what it includes at once is made once for all."""
+    found = _PARTS.match(source)
+    assert found is not None, "a script has slots"
+    seen: set[str] = set()
+    parts = _expand(found["parts"], seen)
+    body = _expand(found["slots"] + source[found.end() :], seen)
+    return f"{parts}local function transition(KEYS, ARGV)\n{body}end\n{_read('forms/batch')}"
+
+
+def sha_of(body: bytes) -> str:
+    """The name by which a server knows a script."""
+    return hashlib.sha1(body, usedforsecurity=False).hexdigest()
 
 
 def _translate(name: str, source: str) -> str:
@@ -103,6 +138,8 @@ def load() -> dict[str, Script]:
 
 SCRIPTS: Final = load()
 BY_SHA: Final = {script.sha: script for script in SCRIPTS.values()}
+FORMS: Final = {script.sha: Form(script) for script in SCRIPTS.values() if script.batch}
+"""The form for many calls of each script that has one, by the script's own SHA."""
 
 
 def with_source(command: Args) -> Args | None:

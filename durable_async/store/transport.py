@@ -19,9 +19,11 @@ from typing import Any, Final
 
 from hiredis import HiredisError, Reader
 
+from durable_async.store.batches import SMALL_BYTES, Batch
 from durable_async.store.connect import ConnectionSpec, close_quietly
 from durable_async.store.errors import ConnectionLost, ServerError, TakeoverUnsupported
 from durable_async.store.pipeline_transport import PipelineTransport
+from durable_async.store.scripts import Form
 from durable_async.store.transport_base import CLOSED, Args, Reply, Transport, is_on, pack, process
 
 log = logging.getLogger("durable_async.store")
@@ -63,18 +65,25 @@ class MuxTransport(Transport):
         loop = self._loop
         if loop is None or not is_on(loop, self._thread) or self._pid != process.pid:
             self._refuse()
+        link = self._link
+        form = self.forms.get(args[1]) if args[0] == "EVALSHA" else None  # type: ignore[arg-type]  # its name is a str
+        if form is not None and link is not None and form in link.joinable and link.join(form, args, on_reply):
+            return
         packed = pack(args)
         if len(packed) > self.max_command_bytes:
             raise self._too_large(len(packed))
-        link = self._link
         if link is None:
             self._fail_soon(on_reply)
             return
-        link.unsent.append(packed)
-        link.pending.append(on_reply)
-        if not link.is_scheduled:
-            link.is_scheduled = True
-            loop.call_soon(link.flush)
+        if form is not None and len(packed) <= SMALL_BYTES:
+            link.joinable[form] = (len(link.unsent), args)
+        link.put(packed, on_reply)
+
+    def _put(self, packed: bytes, on_reply: Reply) -> None:
+        if self._link is None:
+            self._fail_soon(on_reply)
+        else:
+            self._link.put(packed, on_reply)
 
     def reconnect(self, why: str) -> None:
         """As `Transport.reconnect`."""
@@ -126,7 +135,9 @@ class _Link(asyncio.Protocol):
         self.owner = owner
         self.conn = conn
         self.loop = owner._loop
-        self.unsent: list[bytes] = []
+        self.unsent: list[bytes | Batch] = []
+        self.joinable: dict[Form, Batch | tuple[int, Args]] = {}
+        """Of scripts that take many calls, the batch being made, or where in `unsent` there is one alone."""
         self.pending: deque[Reply] = deque()
         self.is_scheduled = False
         self.is_paused = False
@@ -142,14 +153,37 @@ class _Link(asyncio.Protocol):
         self.transport = _take_over(conn, self)
         self._watchdog = self.loop.call_later(self._check_s, self._check)
 
+    def put(self, packed: bytes, on_reply: Reply) -> None:
+        """Packed bytes for the next write."""
+        self.unsent.append(packed)
+        self.pending.append(on_reply)
+        if not self.is_scheduled:
+            self.is_scheduled = True
+            self.loop.call_soon(self.flush)
+
+    def join(self, form: Form, args: Args, on_reply: Reply) -> bool:
+        """Lets a call travel with the one of its script that has not left; not if one of them is too long for that."""
+        with_it = self.joinable[form]
+        if isinstance(with_it, Batch):
+            return with_it.add(args, on_reply)
+        at, first = with_it
+        batch = Batch(form, self.owner._deliver, self.owner._put)
+        # From the right: what has left stands before it.
+        behind = at - len(self.unsent)
+        if not batch.add(first, self.pending[behind]) or not batch.add(args, on_reply):
+            return False
+        self.unsent[at] = self.pending[behind] = self.joinable[form] = batch
+        return True
+
     def flush(self) -> None:
         """Write everything submitted since the last flush, in one call."""
         self.is_scheduled = False
         # On a closing socket the bytes would vanish silently: kept back, they count as never sent.
         if self.is_paused or not self.unsent or self.transport.is_closing() or self.owner._pid != process.pid:
             return
-        unsent = self.unsent
+        unsent = [each if isinstance(each, bytes) else each.packed() for each in self.unsent]
         self.unsent = []
+        self.joinable.clear()
         self.transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def data_received(self, data: bytes) -> None:

@@ -15,7 +15,7 @@ import random
 import sys
 from _thread import get_ident
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from hiredis import pack_command
@@ -81,6 +81,8 @@ class Transport(ABC):
             A connection that makes blocking reads needs twice the block time plus five seconds.
     """
 
+    forms: Mapping[str, Any] = {}
+    """Of scripts that take many calls (see `batches`), by SHA; a transport may do without."""
     max_command_bytes = 256 * 1024 * 1024
     """Longer commands are refused: a server resets the connection at 512 MB, which would look like a lost reply."""
 

@@ -27,7 +27,7 @@ from durable_async.store.connect import ConnectionSpec, check_server
 from durable_async.store.errors import ConnectionLost, ServerError, classify
 from durable_async.store.keys import Keys
 from durable_async.store.retry import Caller
-from durable_async.store.scripts import with_source
+from durable_async.store.scripts import FORMS, with_source
 from durable_async.store.store import Store
 from durable_async.store.transport import open_transport
 from durable_async.store.transport_base import Transport
@@ -131,7 +131,7 @@ class Worker:
         for role in ("worker-own", "worker-queues"):
             transport = await open_transport(self._spec, role=role, reply_timeout_s=READ_TIMEOUT_S, wait_s=wait_s)
             self._transports.append(transport)
-        self.caller = Caller(main, on_noscript=with_source)
+        self.caller = Caller(main, on_noscript=with_source, forms=FORMS)
         self.store = Store(self.caller, self._keys)
         # Before the stream: what a worker that dies in between leaves behind is found by its heartbeat.
         await _persist(lambda: asyncio.to_thread(self._first_beat), give_up_at)

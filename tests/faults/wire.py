@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from durable_async.store.scripts import BY_SHA
+from durable_async.store.scripts import BY_SHA, FORMS
+
+NAMES = {sha: script.name for sha, script in BY_SHA.items()}
+NAMES |= {form.sha.decode(): form.name for form in FORMS.values()}
+"""What a script is, whether it is called alone or with others of its kind."""
 
 
 class Frames:
@@ -47,5 +51,4 @@ def command_of(frame: bytes) -> str:
     name = parts[2].decode(errors="replace").upper()
     if name != "EVALSHA":
         return name
-    script = BY_SHA.get(parts[4].decode(errors="replace"))
-    return script.name if script is not None else name
+    return NAMES.get(parts[4].decode(errors="replace"), name)

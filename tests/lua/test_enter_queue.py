@@ -351,6 +351,43 @@ async def test_who_has_entered_shows_its_slot(world: World) -> None:
         assert world.snapshot() == before
 
 
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_who_takes_a_running_one_again_gives_its_slot_back(world: World, *, is_paused: bool) -> None:
+    """Its entry was read by somebody who does not know that it has entered: a worker that forgot."""
+    await limit(world)
+    await starts(world, "w", "a")
+    enter(world, "w")
+    copy = claim(world, "w")
+    if is_paused:
+        await world.store.pause_queue("q")
+    before = world.snapshot()
+    replies: list[Any] = []
+    world.store.claim_runs("A", "n2", 5, [("w", copy.entry)], replies.append)
+    world.store.resume_runs([("w", copy.entry, copy.epoch, copy.nonce, copy.seq)], replies.append)
+    assert [reply[1] for reply in replies] == [[Answer.HELD, b"q", b"l"]] * 2
+    assert enter(world, "w") == [Answer.OK]
+    assert world.snapshot() == before
+    world.store.resume_runs([("w", copy.entry, copy.epoch, copy.nonce, copy.seq)], replies.append, entered="q")
+    assert replies[-1][1][0] == Answer.OK
+    assert world.snapshot() == before
+    claim(world, "w").commit("completed", slot_of="q")
+    assert slots(world) == {}
+
+
+async def test_one_that_runs_since_before_the_limit_has_no_slot(world: World) -> None:
+    copy = await world.bring("running")
+    assert copy is not None
+    await limit(world)
+    assert world.claim_reply("A", "r") == copy.resume() == [Answer.HELD, b"q", b"l"]
+    assert enter(world, "r") == [Answer.OK]
+    replies: list[Any] = []
+    world.store.resume_runs([("r", copy.entry, copy.epoch, copy.nonce, copy.seq)], replies.append, entered="q")
+    assert replies[0][1][0] == Answer.OK
+    again = claim(world, "r")
+    assert slots(world) == {}
+    assert again.commit("completed", slot_of="q")[0] == Answer.ENDED
+
+
 async def test_who_goes_on_is_no_start(world: World) -> None:
     """Also if it had to wait for its slot."""
     await limit(world, "1 2 1000 0")

@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from durable_async.codec.flat import unpack_flat
 from durable_async.store.commands import NO_PARENT, Commit, NewRun
 from durable_async.store.keys import Keys
 from durable_async.store.scripts import SCRIPTS, with_source
@@ -179,8 +180,8 @@ class World:
         entry, nonce = self.entry(id), more.get("nonce", "n1")
         reply = self.claim_reply(worker, id, **more)
         assert reply[0] == Answer.OK, reply
-        f = [v.decode("latin-1") if isinstance(v, bytes) else "" for v in reply[2]]
-        parent = (f[18], f[20], f[21]) if f[18:] and f[18] else NO_PARENT
+        f = [value.decode("latin-1") if value else "" for value in unpack_flat(reply[2])]
+        parent = (f[9], f[11], f[12]) if f[9:] and f[9] else NO_PARENT
         return Copy(self, id, worker, reply[1], nonce, entry, reply[5], parent=parent)
 
     def ack(self, copy: Copy) -> None:

@@ -14,6 +14,7 @@ import msgpack
 from redis.connection import Connection
 from redis.exceptions import NoScriptError, ResponseError
 
+from durable_async.codec.flat import unpack_flat
 from durable_async.store.keys import Keys
 from durable_async.store.scripts import with_source
 from durable_async.store.status import Answer
@@ -195,6 +196,8 @@ def plain(value: Any) -> Any:
 def _record(value: Any, names: Sequence[str]) -> Any:
     if isinstance(value, Run):
         return {name: getattr(value, name) for name in names}
+    if isinstance(value, bytes):
+        value = unpack_flat(value)
     return value if isinstance(value, dict) else picked(names, value)
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from redis.connection import Connection
 
+from durable_async.codec.flat import unpack_flat
 from durable_async.store.commands import NO_PARENT, Commit, NewRun, Standing
 from durable_async.store.keys import Keys, queue_of
 from durable_async.store.shared import shared_line
@@ -298,7 +299,7 @@ class Actors:
         reply: list[Any] = self.run(self.store.claim_runs, worker, nonce, 2, [(id, entry)], entered=entered)[1]
         # Nobody listens to the answer of a claim whose first one came.
         if reply[0] == Answer.OK and not is_late:
-            told = picked(CLAIM_FIELDS, reply[2])
+            told = picked(CLAIM_FIELDS, unpack_flat(reply[2]))
             parent = (told["parent"], told["hint"], told["parent_lane"]) if told.get("parent") else NO_PARENT
             copy = Copy(
                 id, worker, reply[1], nonce, entry, [], parent, told["lane"], told["gen"], told["attempt"],

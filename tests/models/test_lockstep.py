@@ -47,7 +47,7 @@ MUTANTS = [
     ("commit_run", "if f[4] == seq then", "if false then"),
     ("commit_run", "cancel_at > taken or (", "("),
     ("commit_run", "set[i] ~= 'gen' and set[i] ~= 'attempt'", "true"),
-    ("claim_runs", "tostring(epoch + 1), nonce", "tostring(epoch), nonce"),
+    ("claim_runs", "f[3] and tostring(epoch + 1) or '1'", "f[3] or '1'"),
     ("claim_runs", "f[2] ~= entry or (", "("),
     ("claim_runs", "status == 'running' and f[4] == nonce and f[5] == owner", "false"),
     ("cancel_run", "TERMINAL[run.status] and run.cancel_at == 0 and run.client or ''", "run.client"),

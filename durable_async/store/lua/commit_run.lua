@@ -16,6 +16,7 @@
 --   the parent's run, inbox, streams.
 -- Repeat-safe: seq = last gets the stored answer, with the messages that the owner has not seen.
 -- Wakes: new children's queues; the parent; of a renewed run its queue.
+--- @batch
 local run_key = KEYS[1]
 local journal_key = KEYS[2]
 local inbox_key = KEYS[3]
@@ -33,7 +34,8 @@ local set_packed = ARGV[9]
 local payload = ARGV[10]
 local counts = ARGV[11]
 local page = ARGV[12]
---- @include "lib/now"
+--- @include "lib/now_text"
+--- @include "lib/check"
 --- @include "lib/finish"
 
 -- Mostly there is the list and nothing else.
@@ -60,7 +62,7 @@ else
 end
 local mail, taken = tonumber(f[6]) or 0, math.max(tonumber(f[7]) or 0, 0)
 local clients = f[9] or ''
-local now = now_ms(given_now)
+local now, time = now_ms(given_now), now_text(given_now)
 
 -- What waits in the inbox is answered from the first message on that the owner has not been told: what it has been told
 -- is in its memory, or gone with it, and then a claim begins anew. Made here and not above: most commits find none.
@@ -83,7 +85,8 @@ if f[4] == seq then
   return { tonumber(answer), now, rest, clients, '' }
 end
 -- A request that arrives after its own retry, a copy that is not the journal's, or a run that somebody else has ended.
-if (tonumber(f[4]) or 0) + 1 ~= tonumber(seq) or f[1] ~= 'running' or f[5] ~= entry then
+local is_next = f[4] and tonumber(f[4]) + 1 == tonumber(seq) or (not f[4] and seq == '1')
+if not is_next or f[1] ~= 'running' or f[5] ~= entry then
   return { STATUS.FENCED, now }
 end
 
@@ -93,7 +96,9 @@ local at, n_messages = 12 + 2 * n_list, 0
 for i = 13, at, 2 do
   if ARGV[i] == 'T' or ARGV[i] == 'D' then n_messages = n_messages + 1 end
 end
-local inbox, lines, fresh, consumed = {}, {}, {}, 0
+-- Tables cost more than what most commits put into them: only where something is.
+local NONE = {}
+local inbox, lines, fresh, consumed = NONE, {}, NONE, 0
 if mail > taken and n_messages > 0 then inbox = redis.call('LRANGE', inbox_key, 0, n_messages - 1) end
 -- Counted and not there: the list was deleted by hand. Waiting for what will not come, it would neither park nor end.
 local is_lost = mail > taken and #inbox == 0 and redis.call('LLEN', inbox_key) == 0
@@ -103,6 +108,7 @@ for i = 13, at, 2 do
   if ARGV[i] == 'R' then
     lines[#lines + 1] = value
   elseif ARGV[i] == 'N' then
+    if fresh == NONE then fresh = {} end
     fresh[#fresh + 1] = value
   else
     consumed = consumed + 1
@@ -111,7 +117,7 @@ for i = 13, at, 2 do
     if ARGV[i] == 'T' then lines[#lines + 1] = message end
   end
 end
-local left, is_cut = {}, false
+local left, is_cut = NONE, false
 if mail > taken + consumed then
   left, is_cut = read_unseen(taken, consumed)
   if left.err then return left end
@@ -120,13 +126,15 @@ taken = taken + consumed
 
 -- Everything that follows from it is decided before anything is written: what becomes of the children, and what this
 -- script itself has to say to the run.
-local set = {}
-if set_packed ~= '' then set = cmsgpack.unpack(set_packed) end
-local function put(name, value)
-  set[#set + 1] = name
-  set[#set + 1] = value
+local ANSWER = 4
+local set = { 'seq', seq, 'answer', '' }
+if set_packed ~= '' then
+  for i, value in ipairs(cmsgpack.unpack(set_packed)) do set[ANSWER + i] = value end
 end
-put('seq', seq)
+local function put(name, value)
+  local n = #set
+  set[n + 1], set[n + 2] = name, value
+end
 if consumed > 0 or is_lost then put('taken', taken) end
 if f[10] == '1' then put('nudged', '') end
 
@@ -164,10 +172,12 @@ if n_new > 0 or n_await > 0 then
   end
 end
 local n_tells = tells and #tells or 0
-local walks = {}
-for i = 1, 2 * n_walks do walks[i] = ARGV[at + i] end
-at = at + 2 * n_walks
-if n_walks > 0 then redis.call('HLEN', walks_key) end
+local walks = NONE
+if n_walks > 0 then
+  redis.call('HLEN', walks_key)
+  walks = { unpack(ARGV, at + 1, at + 2 * n_walks) }
+  at = at + 2 * n_walks
+end
 
 -- A run that would park with a message waiting, or end with a cancel waiting, does not: no wake-up is lost and
 -- a promised cancel is kept. One that would begin anew takes all its messages with it; one that has asked for a child
@@ -215,7 +225,7 @@ else
     put('status', want == 'park' and 'parked' or 'blocked')
     put('entry', '')
     if due_ms ~= '' or timer ~= '' then
-      redis.call('ZCARD', timers_key)
+      check_zset(timers_key)
       put('timer', want == 'park' and due_ms or '')
     end
     if want == 'block' then
@@ -224,7 +234,7 @@ else
     end
   end
 end
-put('answer', answer)
+set[ANSWER] = tostring(answer)
 -- What was recorded or taken will not kill the next owner, and neither did what led to a park: the count of owners that
 -- died begins anew. A commit of nothing proves nothing: the step after it may be the deadly one.
 if not ending and (#lines > 0 or consumed > 0 or answer == STATUS.PARKED) then put('claims', 0) end
@@ -238,7 +248,7 @@ end
 
 -- From here on only writes. The first is to the journal, the one key that was not read.
 if ending then
-  finish_run(now, keys, id, plan, want, payload, lines, set)
+  finish_run(time, keys, id, plan, want, payload, lines, set)
 elseif want == 'renew' then
   plan.write(now, keys, id, plan, payload, fresh, set)
 else
@@ -264,9 +274,12 @@ if answer == STATUS.OK then
   for i = 1, n_tells do
     local message = 'M' .. mail + i .. ' ' .. now .. ' ' .. tells[i]
     redis.call('RPUSH', inbox_key, message)
-    if not is_cut then left[#left + 1] = message end
+    if not is_cut then
+      if left == NONE then left = {} end
+      left[#left + 1] = message
+    end
   end
 else
-  left = {}
+  left = NONE
 end
 return { answer, now, left, clients, plan and plan.elsewhere or '' }

@@ -27,8 +27,13 @@ for i = 1, (#ARGV - 3) / 4 do
   local entry, epoch, nonce, seq = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local f = redis.pcall('HMGET', run_key, 'status', 'entry', 'epoch', 'nonce', 'seq', 'mail', 'taken')
   local is_waiting = f[1] == 'ready' and string.sub(f[2] or '', 1, 1) == 'G'
-  local queue = (is_waiting or find_gate) and f[1] == 'ready' and redis.call('HGET', run_key, 'queue')
-  local gate = queue and find_gate and find_gate(queue)
+  local is_running = f[1] == 'running'
+  local is_asked = is_waiting or (find_gate and (f[1] == 'ready' or is_running))
+  local queue = is_asked and redis.call('HGET', run_key, 'queue')
+  local gate, is_limited = false, false
+  if queue and find_gate then gate, is_limited = find_gate(queue) end
+  -- One that is running is not held up, but its slot has to be known to whoever gives it back.
+  if is_running then gate = is_limited and has_entered == '' and 'l' end
   -- Who has entered shows its slot: the server may have lost it since, with the last writes.
   local slot = gate == 'l' and has_entered ~= '' and redis.pcall('HGET', KEYS[#KEYS], has_entered)
   local has_slot = slot and not slot.err and string.match(slot, '^[^\n]*') == entry
@@ -42,7 +47,7 @@ for i = 1, (#ARGV - 3) / 4 do
     reply = { STATUS.HELD, queue or '', 'l' }
   elseif f[2] ~= entry or (f[1] ~= 'ready' and f[1] ~= 'running') then
     reply = { STATUS.STALE }
-  elseif f[3] ~= epoch or f[4] ~= nonce or f[5] ~= seq then
+  elseif f[3] ~= epoch or f[4] ~= nonce or (f[5] or '0') ~= seq then
     -- Somebody else owned it meanwhile, or the server lost its last writes. The entry counts all the same: it must
     -- be claimed, not acked.
     reply = { STATUS.RELOAD }

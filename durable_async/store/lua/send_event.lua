@@ -3,6 +3,7 @@
 -- Writes: run, inbox, worker stream or queue.
 -- Repeat-safe: an event id is accepted once in a run's life.
 -- Wakes: the run.
+--- @batch
 local run_key = KEYS[1]
 local inbox_key = KEYS[2]
 local worker_key = KEYS[3]

@@ -4,6 +4,7 @@
 -- Writes: run, journal, queue entry or timer, index, gates.
 -- Repeat-safe: the second call finds the id and joins it; with a token it gets the first answer.
 -- Wakes: whoever reads the queue.
+--- @batch
 local run_key = KEYS[1]
 local journal_key = KEYS[2]
 local queue_key = KEYS[3]
@@ -15,9 +16,10 @@ local fields_packed = ARGV[3]
 local record = ARGV[4]
 local times = ARGV[5]
 local token = ARGV[6]
---- @include "lib/now"
+--- @include "lib/now_text"
 --- @include "lib/create"
 --- @include "lib/lanes"
+--- @include "lib/check"
 
 -- Two clients racing for one id: the first creates, every other one is told what is there.
 if redis.call('HGET', run_key, 'status') then
@@ -27,12 +29,13 @@ if redis.call('HGET', run_key, 'status') then
   return { STATUS.EXISTS, old[2], old[3], old[1] }
 end
 
-local now, fields, delay, timeout = now_ms(given_now), cmsgpack.unpack(fields_packed), times_of(times)
-redis.call('ZCARD', index_key)
+local now, time = now_ms(given_now), now_text(given_now)
+local fields, delay, timeout = cmsgpack.unpack(fields_packed), times_of(times)
+check_zset(index_key)
 if KEYS[6] then redis.call('HLEN', KEYS[6]) end
 if timeout > 0 then redis.call('ZCARD', timers_key) end
 -- The queue, or the timers, are what create_run writes first.
-create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay, timeout)
-redis.call('ZADD', index_key, now, id)
+create_run(time, run_key, journal_key, queue_key, timers_key, id, fields, record, delay, timeout)
+redis.call('ZADD', index_key, time, id)
 if KEYS[6] then note_lane(KEYS[6], fields) end
 return { STATUS.OK, now }

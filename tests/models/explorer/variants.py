@@ -102,7 +102,7 @@ VARIANTS = (
             "commit_run": [
                 ("f[2] ~= epoch or f[3] ~= nonce", "false"),
                 ("if f[4] == seq then", "if f[4] == seq and f[2] == epoch then"),
-                ("(tonumber(f[4]) or 0) + 1 ~= tonumber(seq) or f[1] ~= 'running' or f[5] ~= entry", "false"),
+                ("not is_next or f[1] ~= 'running' or f[5] ~= entry", "false"),
             ]
         },
     ),

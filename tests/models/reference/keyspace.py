@@ -104,8 +104,7 @@ FIELDS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "progress": ("progress", bytes),
 }
 CLAIM_FIELDS = (
-    "status", "entry", "epoch", "nonce", "owner", "claims", "mail", "taken", "started_ms", "workflow", "lane",
-    "attempt", "created_ms", "version", "context", "retention_ms", "gen", "deadline_ms",
+    "started_ms", "workflow", "lane", "attempt", "created_ms", "version", "retention_ms", "gen", "deadline_ms"
 )  # fmt: skip
 """What a claim answers of a record, in its order; and of a child's."""
 CHILD_FIELDS = ("parent", "ref", "hint", "parent_lane", "depth")

@@ -85,6 +85,8 @@ class OwnerTransitions(Siblings):
             gate == "p" or (gate == "l" and not (has_entered and self._has_slot(run, id, entry)))
         ):
             return [Answer.HELD, run.lane, gate]
+        if run.status == "running" and not has_entered and self.is_limited(queue_of(run.lane)):
+            return [Answer.HELD, run.lane, "l"]
         answer = Answer.OK
         if not (run.status == "running" and (run.nonce, run.owner) == (nonce, owner)):
             claims = run.claims + (run.owner != owner)
@@ -123,6 +125,8 @@ class OwnerTransitions(Siblings):
             gate == "p" or (gate == "l" and not (has_entered and self._has_slot(run, id, entry)))
         ):
             return [Answer.HELD, run.lane, gate]
+        if run.status == "running" and not has_entered and self.is_limited(queue_of(run.lane)):
+            return [Answer.HELD, run.lane, "l"]
         if run.status == "ready":
             run.status, run.nudged = "running", False
         return [Answer.OK, page_of(self.inbox(id), 0, page)]

@@ -9,23 +9,23 @@ end
 
 -- Writes a new run: its record, the first line of its journal, and the entry (or the timer) that gets it started. The
 -- caller has seen that the id is free, and that no key it hands over has a wrong type: the queue if there is no delay
--- may be unread if this is the first write. `fields` are the flat names and values that never change.
+-- may be unread if this is the first write. `fields` are the flat names and values that never change; `now` may be
+-- text.
 local function create_run(now, run_key, journal_key, queue_key, timers_key, id, fields, record, delay_ms, timeout_ms)
-  local n = #fields
-  fields[n + 1], fields[n + 2] = 'created', now
+  local status, what, value = 'ready', 'entry', nil
   if delay_ms > 0 then
-    fields[n + 3], fields[n + 4] = 'status', 'delayed'
-    fields[n + 5], fields[n + 6] = 'timer', now + delay_ms
-    redis.call('ZADD', timers_key, now + delay_ms, 'd' .. id)
+    status, what, value = 'delayed', 'timer', now + delay_ms
+    redis.call('ZADD', timers_key, value, 'd' .. id)
   else
-    fields[n + 3], fields[n + 4] = 'status', 'ready'
-    fields[n + 5], fields[n + 6] = 'entry', add_entry(id, 'Q', queue_key)
+    value = add_entry(id, 'Q', queue_key)
   end
   if timeout_ms > 0 then
-    fields[n + 7], fields[n + 8] = 'deadline', now + delay_ms + timeout_ms
+    local n = #fields
+    fields[n + 1], fields[n + 2] = 'deadline', now + delay_ms + timeout_ms
     redis.call('ZADD', timers_key, now + delay_ms + timeout_ms, 'r' .. id)
   end
-  redis.call('HSET', run_key, unpack(fields))
+  -- What is read most comes first: a small record is searched from its beginning.
+  redis.call('HSET', run_key, 'status', status, what, value, 'created', now, unpack(fields))
   if redis.pcall('RPUSH', journal_key, record) ~= 1 then
     -- A journal without a record is a leftover of an earlier life: its lines, and its time to live, are not this run's.
     redis.call('DEL', journal_key)

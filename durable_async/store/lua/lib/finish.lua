@@ -7,7 +7,11 @@
 -- read by this script, `parent` the keys and the declared owner of the parent, or is nil for a root. The journal is not
 -- read: it is the first key that finish_run writes.
 local function plan_end(keys, run, parent)
-  local plan = { retention = retention_of(run.retention), has_mail = run.mail > run.taken, elsewhere = '' }
+  -- With a place for everything that follows: a table that grows is made anew.
+  local plan = {
+    retention = retention_of(run.retention), has_mail = run.mail > run.taken, elsewhere = '', expires = false,
+    has_timers = false, walks = false, parent = nil, told = nil,
+  }
   local told = nil
   if parent then
     local f = redis.call('HMGET', parent.run_key, 'status', 'mail', 'owner', 'nudged', 'gen')
@@ -35,16 +39,13 @@ end
 -- The one way in which a run becomes terminal, whoever ends it. Once per run: the caller has seen that the status is
 -- not terminal. The journal's last line is the outcome; the parent's message and wake-up are written here, so a child
 -- that has ended and a parent that was not told cannot both be true. `lines` go into the journal before the outcome,
--- `set` are further fields of the record.
+-- `set` are further fields of the record; `now` may be text.
 local function finish_run(now, keys, id, plan, status, payload, lines, set)
   lines[#lines + 1] = 'Z' .. now .. ' ' .. status .. '\n' .. payload
   append_lines(keys.journal, lines)
   if plan.has_mail then redis.call('DEL', keys.inbox) end
   if plan.has_timers then redis.call('ZREM', keys.timers, 'w' .. id, 'd' .. id, 'g' .. id, 'r' .. id) end
-  local n = #set
-  set[n + 1], set[n + 2], set[n + 3], set[n + 4], set[n + 5], set[n + 6] =
-    'status', status, 'finished', now, 'entry', ''
-  redis.call('HSET', keys.run, unpack(set))
+  redis.call('HSET', keys.run, 'status', status, 'finished', now, 'entry', '', unpack(set))
   if plan.walks then redis.call('HSET', keys.walks, 'e' .. id, 0) end
   if plan.expires and plan.retention then
     redis.call('PEXPIRE', keys.run, plan.retention)

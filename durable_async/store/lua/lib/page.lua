@@ -6,6 +6,7 @@ local function read_page(key, first, count)
   for at = first, last, 20 do
     local piece = redis.pcall('LRANGE', key, at, math.min(at + 19, last))
     if piece.err then return piece, false end
+    if #piece < 2 and at == first and count > 1 then return piece, false end
     for _, line in ipairs(piece) do
       size = size + #line
       if size > 524288 and #lines > 0 then return lines, true end
