@@ -6,7 +6,11 @@ shard. The type of a key follows from its prefix: see `lua/README.md`.
 
 from __future__ import annotations
 
+from typing import Final
 from zlib import crc32
+
+SLOTS: Final = 4
+"""Which of the keys of a room are its slots."""
 
 
 class Keys:

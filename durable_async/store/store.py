@@ -13,7 +13,7 @@ from typing import Any
 from durable_async.codec.flat import pack_flat
 from durable_async.store.blocked import BlockedCalls
 from durable_async.store.commands import Commit, NewRun
-from durable_async.store.keys import above
+from durable_async.store.keys import SLOTS, above
 from durable_async.store.lives import LifeCalls
 from durable_async.store.outside import OutsideCalls
 from durable_async.store.queueing import QueueCalls
@@ -29,8 +29,6 @@ Reply = Callable[[Any], None]
 GROUP = "workers"
 PAGE = 100
 """Journal lines and messages per answer."""
-SLOTS = 4
-"""Which of the keys of a room are its slots."""
 
 WENT_ON = b"~"
 """What a watcher is told in place of an outcome: that there is something to look at."""

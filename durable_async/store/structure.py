@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from durable_async.store.base import is_text, pairs_of, text_of
+from durable_async.store.base import WRONGTYPE, is_text, pairs_of, text_of
 from durable_async.store.entries import EntryCalls
 from durable_async.store.gather import gather_calls
-from durable_async.store.keys import queue_of
+from durable_async.store.keys import SLOTS, queue_of
 from durable_async.store.scripts import SCRIPTS
 from durable_async.store.status import Answer
 from durable_async.store.transport_base import Arg, Args
@@ -232,18 +232,32 @@ class StructureCalls(EntryCalls):
         """Entries of a queue that no record names, a chunk of them: whoever reads them acks them, if anybody does.
 
         Returns: the id of the last entry looked at, empty at the end; how many of them were garbage.
-        Redis: XRANGE, HMGETs; release_entry.lua for each.
+        Redis: XRANGE, HMGETs, one of the slots of the queue; release_entry.lua for each.
         """
         key = self.keys.queue(lane)
         start = f"({after}" if after else "-"
         found = await self.caller.call(("XRANGE", key, start, "+", "COUNT", count), deadline_s=self.deadline_s)
         entries = [(text_of(id), text_of(flat[1]) if len(flat) > 1 and is_text(flat[1]) else "") for id, flat in found]
         rows = await self.fields([id for _, id in entries], ("entry",)) if entries else []
-        # An entry is named by the script that adds it: one that no record names will never be named.
-        dead = [(n, id) for (n, id), (entry,) in zip(entries, rows, strict=True) if text_of(entry) != f"Q{n}"]
+        unnamed = [(n, id) for (n, id), (entry,) in zip(entries, rows, strict=True) if text_of(entry) != f"Q{n}"]
+        let_in = await self._let_in(lane, [id for _, id in unnamed])
+        # An entry is named by the script that adds it, in the record or, if its run was let into a limited queue, in
+        # the slot, which keeps it while the run goes on: one that neither names never will be. The slots are read
+        # last: what has come from there into a record since that was read would else be taken from its owner.
+        dead = [(n, id) for n, id in unnamed if let_in is not None and let_in[id] != f"Q{n}"]
         for entry_id, id in dead if may_fix else ():
             await self.release_entry(id, key, lane, f"Q{entry_id}")
         return (entries[-1][0] if len(entries) == count else ""), len(dead)
+
+    async def _let_in(self, lane: str, ids: Sequence[str]) -> dict[str, str] | None:
+        """The entries under which runs have slots of a queue, empty for who has none; None if the slots are damaged."""
+        if not ids:
+            return {}
+        command = ("HMGET", self.keys.room(queue_of(lane))[SLOTS], *ids)
+        (found,) = await gather_calls(self.caller, [command], deadline_s=self.deadline_s, passes=WRONGTYPE)
+        if isinstance(found, Exception):
+            return None
+        return {id: text_of(slot).partition("\n")[0] for id, slot in zip(ids, found, strict=True)}
 
     async def mended(self) -> dict[str, int]:
         """How often each kind of damage has been mended. Redis: HGETALL."""

@@ -135,6 +135,32 @@ async def test_who_finds_no_place_waits_and_is_let_in_by_whoever_leaves(world: W
     assert list(slots(world)) == ["c"]
 
 
+async def test_who_was_let_in_and_not_read_yet_is_no_garbage(world: World) -> None:
+    """Its record names the entry once it is read: a sweep must leave it, and a run that has it since, alone."""
+    await limit(world, "1 0 0 0")
+    await starts(world, "a", "b")
+    enter(world, "a")
+    first = claim(world, "a")
+    enter(world, "b")
+    assert waiting(world) == ["b"]
+    first.commit("completed", slot_of="q")
+    let_in = slots(world)["b"].partition("\n")[0]
+    assert world.entry("b") != let_in
+    world.server.set_response_callback("XRANGE", lambda reply, **_: reply)  # as it is on the wire
+    assert await world.store.garbage("q", "", 50, may_fix=False) == ("", 1)  # of the one that has ended
+    read = world.store.fields
+
+    async def read_late(*args: Any) -> Any:
+        rows = await read(*args)
+        enter(world, "b", let_in)
+        world.store.claim_runs("A", "n1", 5, [("b", let_in)], lambda reply: None, entered="q")
+        return rows
+
+    world.store.fields = read_late  # type: ignore[method-assign]
+    await world.store.garbage("q", "", 50, may_fix=True)
+    assert (world.status("b"), world.entry("b"), world.field("b", "epoch")) == ("running", let_in, "1")
+
+
 async def test_a_commit_that_is_not_granted_keeps_its_place(world: World) -> None:
     """It would park with a message waiting."""
     await limit(world)
