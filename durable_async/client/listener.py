@@ -224,28 +224,18 @@ class Listener:
 
     async def _read_some(self, transport: Transport, key: str, last: bytes | str) -> bytes | str:
         """Takes what has been pushed since, as soon as it comes; up to where that is."""
-        done: asyncio.Future[bytes | str] = transport.create_future()
 
-        def read(reply: Any) -> None:
+        def read(reply: Any) -> bytes | str:
             # Here, and not when this task has its turn: whoever waits for a result goes on a turn earlier.
-            if done.done():
-                return
-            if isinstance(reply, Exception):
-                done.set_exception(reply)
-                return
             at = last
-            try:
-                for _, entries in reply or ():
-                    for entry_id, pairs in entries:
-                        at = entry_id
-                        self._pushed(pairs)
-            except Exception as error:  # noqa: BLE001  # this task's, as if it had read them itself
-                done.set_exception(error)
-            else:
-                done.set_result(at)  # nobody can have cancelled it: those who are told have not had their turn yet
+            for _, entries in reply or ():
+                for entry_id, pairs in entries:
+                    at = entry_id
+                    self._pushed(pairs)
+            return at
 
-        transport.submit(("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1000, "STREAMS", key, last), read)
-        return await done
+        command = ("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1000, "STREAMS", key, last)
+        return await transport.call_with(command, read)
 
     def _pushed(self, pairs: list[Any]) -> None:
         for at in range(0, len(pairs), 2):

@@ -23,7 +23,7 @@ from durable_async.errors import ConfigurationError, StoreUnavailable
 from durable_async.store.batches import Forms
 from durable_async.store.deadlines import Deadlines
 from durable_async.store.errors import Kind, ServerError, Verdict, classify
-from durable_async.store.transport_base import Arg, Args, Reply, Transport
+from durable_async.store.transport_base import Arg, Args, Reply, Transport, answer
 
 log = logging.getLogger("durable_async.store")
 
@@ -91,7 +91,7 @@ class Caller:
             ServerError: if the server answers with an error that trying again cannot change.
         """
         future = self.transport.create_future()
-        call = _Call(self, args, partial(_answer, future))
+        call = _Call(self, args, partial(answer, future))
         self._submit(args, call)
         if deadline_s is not None:
             self._watch(call, deadline_s)
@@ -259,14 +259,6 @@ class _Call:
         what = self.args[:2] if self.args[0] in ("EVALSHA", b"EVALSHA") else self.args[:1]
         text = str(error) if isinstance(error, ServerError) else type(error).__name__
         log.critical("%s failed and will not be sent again (%s): %s", _named(what), verdict.trouble, text)
-
-
-def _answer(future: asyncio.Future[Any], reply: object) -> None:
-    if not future.done():
-        if isinstance(reply, Exception):
-            future.set_exception(reply)
-        else:
-            future.set_result(reply)
 
 
 def _named(what: tuple[Arg, ...]) -> str:

@@ -16,7 +16,8 @@ import sys
 from _thread import get_ident
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, Final, NoReturn
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar
 
 from hiredis import pack_command
 
@@ -25,6 +26,7 @@ from durable_async.store.connect import ConnectionSpec
 from durable_async.store.errors import ConnectionLost, TakeoverUnsupported
 
 log = logging.getLogger("durable_async.store")
+T = TypeVar("T")
 
 Reply = Callable[[object], None]
 """Called once, synchronously, with the decoded reply: bytes, int, None, a list, or an `Exception` instance."""
@@ -172,16 +174,30 @@ class Transport(ABC):
             ServerError: if the server answers with an error.
             ConnectionLost: if the connection breaks before the reply.
         """
-        future = asyncio.get_running_loop().create_future()
+        future = self.create_future()
+        self.submit(args, partial(answer, future))
+        return await future
 
-        def settle(reply: object) -> None:
-            if not future.done():
-                if isinstance(reply, Exception):
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
+    async def call_with(self, args: Args, take: Callable[[Any], T]) -> T:
+        """As `call`; returns what `take` makes of the reply, which it gets in the turn of the loop that brings it.
 
-        self.submit(args, settle)
+        Raises:
+            Exception: what `take` raises; and as `call`.
+        """
+        future: asyncio.Future[T] = self.create_future()
+
+        def taken(reply: object) -> None:
+            if future.done():
+                return
+            if not isinstance(reply, Exception):
+                try:
+                    reply = take(reply)
+                except Exception as error:  # noqa: BLE001 - the caller's, as if it had taken the reply itself
+                    reply = error
+            # Whoever it was given to may have cancelled this very call.
+            answer(future, reply)
+
+        self.submit(args, taken)
         return await future
 
     async def open(self, *, wait_s: float = 0.0) -> None:
@@ -312,3 +328,12 @@ async def opened(transport: Transport, *, wait_s: float = 0.0) -> AsyncGenerator
         yield transport
     finally:
         await transport.close()
+
+
+def answer(future: asyncio.Future[Any], reply: object) -> None:
+    """Gives a reply, or the exception that it is, to whoever still waits for it."""
+    if not future.done():
+        if isinstance(reply, Exception):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from durable_async.store.errors import ConnectionLost, ServerError, classify
@@ -150,28 +149,16 @@ class StreamReader:
 
     async def _read_streams(self, keys: Sequence[str], count: int, *, is_blocking: bool) -> bool:
         block = ("BLOCK", self.block_ms) if is_blocking else ()
-        has_read: asyncio.Future[bool] = self._transport.create_future()
 
-        def read(reply: Any) -> None:
+        def read(reply: Any) -> bool:
             # What waits for a slot is claimed in the very turn in which it was read, not when this loop has its turn.
-            if has_read.done():
-                return
-            if isinstance(reply, Exception):
-                has_read.set_exception(reply)
-                return
-            try:
-                for key, entries in reply or ():
-                    self._take(key.decode(), [parse_entry(e) for e in entries])
-            except Exception as error:  # noqa: BLE001  # for this loop, which reports it
-                answer = partial(has_read.set_exception, error)
-            else:
-                answer = partial(has_read.set_result, bool(reply))
-            if not has_read.done():  # whoever took them may have stopped this loop
-                answer()
+            for key, entries in reply or ():
+                self._take(key.decode(), [parse_entry(e) for e in entries])
+            return bool(reply)
 
         group = ("XREADGROUP", "GROUP", GROUP, self._consumer)
-        self._transport.submit((*group, "COUNT", count, *block, "STREAMS", *keys, *[">"] * len(keys)), read)
-        return await has_read
+        command = (*group, "COUNT", count, *block, "STREAMS", *keys, *[">"] * len(keys))
+        return await self._transport.call_with(command, read)
 
     async def _server_error(self, error: ServerError) -> None:
         if error.code in ("NOGROUP", "UNBLOCKED"):
