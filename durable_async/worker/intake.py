@@ -12,6 +12,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
+from zlib import crc32
 
 from durable_async.engine.spec import WorkflowSpec
 from durable_async.errors import CorruptPayload
@@ -36,7 +37,7 @@ LIMITED = b"l"
 WAKE_WAIT_S = 0.1
 """How long a wake-up waits for a slot before any other worker may have it."""
 UNKNOWN_DELAY_MS = 1_000
-"""How long a run of an unknown workflow stays away from the queue before the next worker looks."""
+"""How long a run of an unknown workflow stays away from the queue before the next worker looks: about."""
 
 DAMAGED_DELAY_MS = 60_000
 """How long a run whose keys are damaged stays away before the next look."""
@@ -324,7 +325,8 @@ class Intake:
             log.warning("workflow %r is not registered here: its runs are handed back", claimed.workflow)
         self.slots.free()
         waiting = f"a worker that knows workflow {claimed.workflow!r}"
-        self._background.spawn(self.give_back(held, delay_ms=UNKNOWN_DELAY_MS, waiting=waiting, epoch=claimed.epoch))
+        delay = unknown_delay_ms(held.run_id, claimed.epoch)
+        self._background.spawn(self.give_back(held, delay_ms=delay, waiting=waiting, epoch=claimed.epoch))
 
     def _damaged(self, held: Held, why: str, epoch: int | None = None) -> None:
         # Out of the way of the others, and looked at again: a person has to mend it.
@@ -401,3 +403,12 @@ class Intake:
         backlog = list(self._backlog)
         self._backlog.clear()
         return backlog
+
+
+def unknown_delay_ms(id: str, epoch: int) -> int:
+    """Each time another one, between a half and one and a half of `UNKNOWN_DELAY_MS`.
+
+    A queue gives what comes to the worker that has waited longest. Two runs that come back in step would go to the same
+    two workers for ever, each to the one that does not know it.
+    """
+    return UNKNOWN_DELAY_MS // 2 + crc32(f"{id} {epoch}".encode()) % UNKNOWN_DELAY_MS
