@@ -135,7 +135,7 @@ async def test_who_finds_no_place_waits_and_is_let_in_by_whoever_leaves(world: W
     assert list(slots(world)) == ["c"]
 
 
-async def test_who_was_let_in_and_not_read_yet_is_no_garbage(world: World) -> None:
+async def test_who_was_let_in_and_not_read_yet_is_no_garbage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its record names the entry once it is read: a sweep must leave it, and a run that has it since, alone."""
     await limit(world, "1 0 0 0")
     await starts(world, "a", "b")
@@ -146,7 +146,7 @@ async def test_who_was_let_in_and_not_read_yet_is_no_garbage(world: World) -> No
     first.commit("completed", slot_of="q")
     let_in = slots(world)["b"].partition("\n")[0]
     assert world.entry("b") != let_in
-    world.server.set_response_callback("XRANGE", lambda reply, **_: reply)  # as it is on the wire
+    monkeypatch.setitem(world.server.response_callbacks, "XRANGE", lambda reply, **_: reply)  # as it is on the wire
     assert await world.store.garbage("q", "", 50, may_fix=False) == ("", 1)  # of the one that has ended
     read = world.store.fields
 
